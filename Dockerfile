@@ -1,0 +1,37 @@
+# Two images from one build: `--target sidecar` (writer and replicas) and `--target operator`.
+# Without a registry at hand, name local images: --build-arg BUILD_BASE=… (Debian 12 or newer with Rust 1.94 or newer, git
+# and g++) and --build-arg RUNTIME_BASE=… (the same release). The engine and the dependencies live in a cache mount.
+ARG BUILD_BASE=docker.io/library/rust:1.95-trixie
+ARG RUNTIME_BASE=docker.io/library/debian:trixie-slim
+
+FROM ${BUILD_BASE} AS build
+WORKDIR /src
+COPY build/packages build/packages
+RUN apt-get update \
+ && awk '!/^#/ && NF {print $2}' build/packages | xargs apt-get install -y --no-install-recommends \
+ && rm -rf /var/lib/apt/lists/*
+COPY . .
+RUN --mount=type=cache,target=/cache,sharing=locked \
+    export SLIPSTREAM_CACHE=/cache CCACHE_DIR=/cache/ccache CARGO_TARGET_DIR=/cache/target \
+ && build/engine.sh \
+ && cargo build --release --locked --package slipstream-sidecar --package slipstream-operator \
+ && install -D -t /out/bin /cache/target/release/slipstream /cache/target/release/slipstream-operator \
+ && mkdir -p /out/lib && cp -a .engine/liblbug.so* /out/lib/
+
+FROM ${RUNTIME_BASE} AS runtime
+# openssl: for its library, whose package name differs between releases.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates libc++1-19 libc++abi1-19 openssl \
+ && rm -rf /var/lib/apt/lists/*
+USER 65532:65532
+
+FROM runtime AS operator
+COPY --from=build /out/bin/slipstream-operator /usr/local/bin/
+ENTRYPOINT ["/usr/local/bin/slipstream-operator"]
+
+FROM runtime AS sidecar
+# The binary looks for the engine in ../lib, next to its own directory.
+COPY --from=build /out/lib/ /usr/local/lib/
+COPY --from=build /out/bin/slipstream /usr/local/bin/
+EXPOSE 8080
+ENTRYPOINT ["/usr/local/bin/slipstream"]

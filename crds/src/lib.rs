@@ -1,0 +1,45 @@
+//! The `ReplicatedGraphDB` resource and the config that the operator hands to the sidecar.
+//!
+//! Flow: YAML → [`ReplicatedGraphDB`] → [`ReplicatedGraphDB::check`] → [`SidecarConfig`] → ConfigMap → sidecar.
+//! Owns: the outside interface in YAML, its defaults and its checks, on both sides of the API server.
+//! Does not own: anything that runs. This crate does no I/O.
+
+mod cadence;
+mod conditions;
+mod config;
+mod crd;
+mod duration;
+mod field_error;
+mod limits;
+mod quantity;
+mod resource;
+mod resource_check;
+mod resource_yaml;
+mod schema;
+mod schema_change;
+mod schema_check;
+mod status;
+
+pub use cadence::{Compaction, Indices, Optimizer, Readiness, Snapshots};
+pub use conditions::{ConditionType, set_condition};
+pub use config::{ConfigError, Events, GraphName, NatsConfig, SidecarConfig, Storage};
+pub use crd::{crd, crd_yaml};
+pub use duration::{DURATION_PATTERN, Duration, DurationError};
+pub use field_error::{FieldError, SchemaErrors};
+pub use limits::Limits;
+pub use quantity::{QuantityError, bytes};
+pub use resource::{
+    Cache, DeletionPolicy, EventsSpec, MAX_REPLICAS, NatsSpec, ReplicaSpec, ReplicatedGraphDB,
+    ReplicatedGraphDBSpec, SecretRef, StorageSpec, Volume, WriterSpec,
+};
+pub use resource_yaml::ResourceError;
+pub use schema::{
+    EdgeTable, GraphSchema, MAX_DIMENSION, MAX_EDGE_TABLES, MAX_NAME_LENGTH, MAX_NODE_TABLES, MAX_PROPERTIES,
+    NAME_PATTERN, NodeTable, Property, PropertyType, RESERVED_EDGE_PROPERTY_NAMES, RESERVED_TABLE_NAMES,
+    ScalarType,
+};
+pub use schema_change::SchemaChange;
+pub use status::{
+    Head, LastOptimize, LastSnapshot, MemberRole, MemberState, MemberStatus, ReplicatedGraphDBStatus,
+    WriterStatus,
+};

@@ -1,0 +1,279 @@
+//! One node's HTTP API (design, section 9), typed as far as scenarios need it.
+//!
+//! Owns: requests, answers, and that only an answer of the promised form counts as one.
+//! Does not own: which nodes there are (`local_process`), and waiting (`wait`).
+
+use std::time::Duration;
+
+use reqwest::{Client, Method, Response};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+pub use crate::problem::{ClientError, Problem};
+
+/// `Content-Type` of a Parquet body.
+pub const PARQUET: &str = "application/vnd.apache.parquet";
+/// `Content-Type` of an Arrow IPC stream.
+pub const ARROW_STREAM: &str = "application/vnd.apache.arrow.stream";
+/// `Content-Type` of newline-delimited JSON.
+pub const NDJSON: &str = "application/x-ndjson";
+/// `Content-Type` of transactions and queries.
+pub const JSON: &str = "application/json";
+
+/// For a request of any size: a load of everything takes seconds.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(180);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A node at an address.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// `writer`, `replica-2`.
+    pub name: String,
+    /// Scheme and authority, without a slash at the end.
+    pub url: String,
+    http: Client,
+}
+
+/// `GET /v1/status`.
+#[derive(Debug, Clone, Deserialize)]
+pub struct NodeStatus {
+    pub pid: u32,
+    pub ready: bool,
+    /// The watermark; `None` before the first graph.
+    pub seq: Option<u64>,
+    pub head: Head,
+    /// Everything else.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+/// The newest commit a node knows of.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Head {
+    pub seq: u64,
+}
+
+/// What a commit is answered with.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct CommitAnswer {
+    pub tx_id: String,
+    pub seq: u64,
+}
+
+/// One entry of `GET /v1/commits`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Commit {
+    pub seq: u64,
+    pub tx_id: String,
+    pub prev_tx_id: String,
+    pub epoch: u64,
+    pub kind: String,
+}
+
+/// The JSON answer of a query.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Answer {
+    pub columns: Vec<Column>,
+    pub rows: Vec<Vec<Value>>,
+    pub tx_id: String,
+    /// The commit that the answer was computed at.
+    pub seq: u64,
+    pub truncated: bool,
+}
+
+/// A column of an answer.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Column {
+    pub name: String,
+}
+
+/// The body of `POST /v1/query`.
+#[derive(Debug, Clone)]
+pub struct Query(Value);
+
+impl Query {
+    /// A query without parameters and floors.
+    pub fn new(text: &str) -> Self {
+        Self(json!({"query": text, "parameters": {}}))
+    }
+
+    /// With one more parameter.
+    pub fn param(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.0["parameters"][name] = value.into();
+        self
+    }
+
+    /// Read your writes: answered from this commit or a later one.
+    pub fn min_tx(mut self, tx_id: &str) -> Self {
+        self.0["min_tx"] = tx_id.into();
+        self
+    }
+
+    /// Answered from everything that is committed now.
+    pub fn strong(mut self) -> Self {
+        self.0["strong"] = true.into();
+        self
+    }
+}
+
+impl Node {
+    /// The node that listens on this machine's `port`.
+    pub fn new(name: &str, port: u16) -> Self {
+        let client = Client::builder()
+            .timeout(REQUEST_TIMEOUT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .no_proxy()
+            .build();
+        Self {
+            name: name.to_owned(),
+            url: format!("http://127.0.0.1:{port}"),
+            // Fails only where the system has no random numbers or the like; the first request tells then.
+            http: client.unwrap_or_default(),
+        }
+    }
+
+    /// Where the node stands.
+    ///
+    /// # Errors
+    /// When it does not answer, as for all requests.
+    pub async fn status(&self) -> Result<NodeStatus, ClientError> {
+        self.get("/v1/status").await
+    }
+
+    /// The commits after `after`, oldest first, at most 1000.
+    ///
+    /// # Errors
+    /// As [`Node::status`].
+    pub async fn commits(&self, after: u64) -> Result<Vec<Commit>, ClientError> {
+        #[derive(Deserialize)]
+        struct Commits {
+            commits: Vec<Commit>,
+        }
+        let answer: Commits = self.get(&format!("/v1/commits?after={after}&limit=1000")).await?;
+        Ok(answer.commits)
+    }
+
+    /// The whole log.
+    ///
+    /// # Errors
+    /// As [`Node::status`].
+    pub async fn all_commits(&self) -> Result<Vec<Commit>, ClientError> {
+        let mut all: Vec<Commit> = Vec::new();
+        loop {
+            let more = self.commits(all.last().map_or(0, |commit| commit.seq)).await?;
+            if more.is_empty() {
+                return Ok(all);
+            }
+            all.extend(more);
+        }
+    }
+
+    /// Runs a query.
+    ///
+    /// # Errors
+    /// As [`Node::status`], and when the query is refused.
+    pub async fn query(&self, query: &Query) -> Result<Answer, ClientError> {
+        self.post("/v1/query", JSON, query.0.to_string()).await
+    }
+
+    /// The only value of an answer of one row and one column, a number.
+    ///
+    /// # Errors
+    /// As [`Node::query`], and when the answer is of another shape.
+    pub async fn count(&self, query: &Query) -> Result<u64, ClientError> {
+        let answer = self.query(query).await?;
+        let value = match answer.rows.as_slice() {
+            [row] => row.first().and_then(Value::as_u64),
+            _ => None,
+        };
+        value.ok_or_else(|| ClientError::Unexpected {
+            url: format!("{}/v1/query", self.url),
+            detail: format!("expected one row with one number, found {:?}", answer.rows),
+        })
+    }
+
+    /// Commits a transaction.
+    ///
+    /// # Errors
+    /// As [`Node::status`], and when the transaction is refused.
+    pub async fn commit(&self, transaction: &Value) -> Result<CommitAnswer, ClientError> {
+        self.post("/v1/transactions", JSON, transaction.to_string()).await
+    }
+
+    /// Loads a body of rows as one commit.
+    ///
+    /// # Errors
+    /// As [`Node::commit`].
+    pub async fn load(
+        &self,
+        table: &str,
+        content_type: &str,
+        body: Vec<u8>,
+    ) -> Result<CommitAnswer, ClientError> {
+        self.post(&format!("/v1/tables/{table}/rows"), content_type, body)
+            .await
+    }
+
+    /// Sends any body anywhere.
+    ///
+    /// # Errors
+    /// As [`Node::status`], and [`ClientError::Refused`] for an answer that does not say success.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        content_type: &str,
+        body: impl Into<reqwest::Body>,
+    ) -> Result<T, ClientError> {
+        let url = format!("{}{path}", self.url);
+        let request = self
+            .http
+            .request(Method::POST, &url)
+            .header("content-type", content_type);
+        answer(&url, request.body(body).send().await).await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        let url = format!("{}{path}", self.url);
+        answer(&url, self.http.request(Method::GET, &url).send().await).await
+    }
+}
+
+async fn answer<T: DeserializeOwned>(
+    url: &str,
+    sent: Result<Response, reqwest::Error>,
+) -> Result<T, ClientError> {
+    let broken = |error: reqwest::Error| ClientError::Exchange {
+        url: url.to_owned(),
+        detail: root_cause(&error),
+    };
+    let unexpected = |detail: String| ClientError::Unexpected {
+        url: url.to_owned(),
+        detail,
+    };
+    let response = sent.map_err(broken)?;
+    let status = response.status();
+    let body = response.bytes().await.map_err(broken)?;
+    if status.is_success() {
+        return serde_json::from_slice(&body).map_err(|error| unexpected(error.to_string()));
+    }
+    match serde_json::from_slice::<Problem>(&body) {
+        Ok(problem) if problem.status == status.as_u16() => Err(ClientError::Refused {
+            url: url.to_owned(),
+            problem: Box::new(problem),
+        }),
+        _ => Err(unexpected(format!(
+            "HTTP {status} without a problem document: {}",
+            String::from_utf8_lossy(&body)
+        ))),
+    }
+}
+
+/// Of an error and its causes the innermost says what happened.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

@@ -1,0 +1,18 @@
+//! Slipstream seen from outside: real processes, real files, the HTTP API; nothing of its code is linked in.
+//!
+//! ```text
+//! bin/demo ─> steps/* ─┬─> local_process ── starts, kills, stops `slipstream local`
+//! tests/* ─────────────┼─> client ───────── asks a node over HTTP
+//!                      ├─> wait ─────────── conditions with deadlines
+//!                      ├─> debian ───────── what the graph must hold
+//!                      └─> report ───────── lines and measurements for people
+//! ```
+
+pub mod client;
+pub mod debian;
+pub mod local_process;
+pub mod ports;
+pub mod problem;
+pub mod report;
+pub mod steps;
+pub mod wait;

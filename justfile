@@ -1,0 +1,66 @@
+# Recipes of this project; ./justw runs them on a machine that has nothing yet.
+# One dev build serves demo, tests and generators: every dev call builds the whole workspace with the same features, because
+# cargo would compile shared dependencies (half an hour) again for another selection.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments
+
+export CARGO_TARGET_DIR := env_var_or_default("CARGO_TARGET_DIR", env_var("HOME") + "/.cache/slipstream/target")
+features := "--features slipstream-sidecar/failpoints"
+debug := CARGO_TARGET_DIR + "/debug"
+release := CARGO_TARGET_DIR + "/release"
+crd := "charts/slipstream/templates/crd-replicatedgraphdb.yaml"
+generated := CARGO_TARGET_DIR + "/crd.yaml"
+
+# list the recipes
+default:
+    @just --justfile "{{ justfile() }}" --list --unsorted
+
+# build everything (dev profile, with crash points)
+build: engine
+    cargo build --locked --workspace {{ features }}
+
+# build the graph engine's shared library, once per machine
+engine:
+    build/engine.sh
+
+# check formatting, then run every test; arguments go to cargo test
+test *args: _formatted build
+    cargo test --locked --workspace {{ features }} "$@"
+
+# clippy, warnings are errors
+lint: engine
+    cargo clippy --locked --workspace --all-targets {{ features }} -- -D warnings
+
+# before the build, because it takes a second
+_formatted:
+    cargo fmt --all --check
+
+# format the Rust sources
+fmt:
+    cargo fmt --all
+
+# one writer and two replicas on the Debian package index; --keep leaves them running
+demo *args: build
+    "{{ debug }}/demo" "$@"
+
+# measure, in a release build, the figures of docs/benchmarks.md
+bench *args: engine
+    cargo build --locked --release --workspace
+    "{{ release }}/bench" "$@"
+
+# write the CRD into the chart
+crds: build
+    "{{ debug }}/crdgen" > "{{ generated }}"
+    test -s "{{ generated }}"
+    mkdir -p "$(dirname {{ crd }})"
+    cp "{{ generated }}" {{ crd }}
+
+# fail if the CRD in the chart is not what the types generate
+check-generated: build
+    "{{ debug }}/crdgen" > "{{ generated }}"
+    diff -u {{ crd }} "{{ generated }}" || { echo "{{ crd }} is not what the types generate: run ./justw crds" >&2; exit 1; }
+
+# remove what `slipstream local` and the demo keep in this checkout (stop them first)
+clean-state:
+    rm -rf .slipstream

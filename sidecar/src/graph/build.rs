@@ -1,0 +1,209 @@
+//! Fills a fresh database from pinned Lance versions with `COPY`. Nobody reads it before it is complete.
+//!
+//! Flow per table, nodes before edges: Lance scan -> Parquet spill of bounded size -> `COPY`, the next spill being written
+//! while the engine copies; then counts compared with Lance, the watermark, a checkpoint.
+//!
+//! Crash behaviour: the watermark is written last, so a half-built database counts as none and is removed.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt;
+use tokio::sync::mpsc;
+
+use super::apply::joined;
+use super::lookup::count_rows;
+use super::spill::{Spill, SpillWriter, spill_batch};
+use super::statement::Statements;
+use super::{EngineLimits, Graph, GraphError, Watermark, watermark};
+use crate::lake::{Lake, TableAt};
+use crate::schema::kuzu_types::{create_table, quote, string_literal};
+use crate::schema::{Schema, TableSchema};
+
+/// Rows per `COPY`: bounds the spill on disk and the engine's working memory, whatever the table's length.
+const COPY_ROWS: u64 = 500_000;
+
+/// What a build did.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct BuildReport {
+    pub rows: u64,
+    pub elapsed: Duration,
+}
+
+/// Builds the graph of one commit in `directory`, which must be empty or missing.
+///
+/// Memory: one scan batch and the engine's buffer pool; disk: two spills of 500,000 rows next to the database.
+pub async fn build(
+    lake: &Lake,
+    target: &Watermark,
+    directory: &Path,
+    limits: EngineLimits,
+) -> Result<(Graph, BuildReport), GraphError> {
+    let started = Instant::now();
+    let schema = Arc::new(target.schema()?);
+    let (sources, receiver) = mpsc::channel::<Source>(1);
+    let worker = {
+        let (directory, schema, target) = (directory.to_owned(), schema.clone(), target.clone());
+        tokio::task::spawn_blocking(move || fill(&directory, schema, &target, limits, receiver))
+    };
+    let mut rows = 0;
+    let mut read = Ok(());
+    for table in schema.tables() {
+        read = async {
+            let version = target
+                .tables
+                .get(&table.name)
+                .ok_or_else(|| GraphError::Diverged {
+                    table: table.name.clone(),
+                    detail: "the commit's version map does not name it".to_owned(),
+                })?;
+            let source = lake.at(&table.name, version).await?;
+            rows += spill_table(table, &source, directory, &sources).await?;
+            Ok(())
+        }
+        .await;
+        if read.is_err() {
+            break;
+        }
+    }
+    drop(sources);
+    // Where the worker failed, the reader saw only that nobody listens any more.
+    let graph = match (joined(worker.await), read) {
+        (Ok(graph), Ok(())) => graph,
+        (Err(error), Ok(()) | Err(GraphError::Abandoned)) | (_, Err(error)) => return Err(error),
+    };
+    Ok((
+        graph,
+        BuildReport {
+            rows,
+            elapsed: started.elapsed(),
+        },
+    ))
+}
+
+/// What the reader of Lance hands to the engine.
+enum Source {
+    Copy { table: Arc<TableSchema>, spill: Spill },
+    Complete { table: Arc<TableSchema>, rows: u64 },
+}
+
+async fn spill_table(
+    table: &Arc<TableSchema>,
+    source: &TableAt,
+    directory: &Path,
+    sources: &mpsc::Sender<Source>,
+) -> Result<u64, GraphError> {
+    let columns: Vec<&str> = super::spill::spill_columns(table)
+        .into_iter()
+        .map(|(name, ..)| name)
+        .collect();
+    let mut batches = source.scan(&columns).await?;
+    let mut open: Option<SpillWriter> = None;
+    let mut total = 0;
+    while let Some(batch) = batches.try_next().await? {
+        total += batch.num_rows() as u64;
+        let (schema, directory, writer) = (table.clone(), directory.to_owned(), open.take());
+        let writer = tokio::task::spawn_blocking(move || {
+            let batch = spill_batch(&schema, &batch)?;
+            let mut writer = match writer {
+                Some(writer) => writer,
+                None => SpillWriter::create(&directory, &schema.name, &batch)?,
+            };
+            writer.write(&batch)?;
+            Ok(writer)
+        });
+        let writer = joined(writer.await)?;
+        if writer.rows < COPY_ROWS {
+            open = Some(writer);
+        } else {
+            hand_over(
+                Source::Copy {
+                    table: table.clone(),
+                    spill: writer.finish()?,
+                },
+                sources,
+            )
+            .await?;
+        }
+    }
+    if let Some(writer) = open {
+        hand_over(
+            Source::Copy {
+                table: table.clone(),
+                spill: writer.finish()?,
+            },
+            sources,
+        )
+        .await?;
+    }
+    let expected = source.count_rows().await?;
+    if total != expected {
+        return Err(GraphError::Diverged {
+            table: table.name.clone(),
+            detail: format!("the scan gave {total} rows, Lance counts {expected}"),
+        });
+    }
+    hand_over(
+        Source::Complete {
+            table: table.clone(),
+            rows: total,
+        },
+        sources,
+    )
+    .await?;
+    Ok(total)
+}
+
+async fn hand_over(source: Source, sources: &mpsc::Sender<Source>) -> Result<(), GraphError> {
+    sources.send(source).await.map_err(|_| GraphError::Abandoned)
+}
+
+/// The blocking half: creates the database and copies what arrives.
+fn fill(
+    directory: &Path,
+    schema: Arc<Schema>,
+    target: &Watermark,
+    limits: EngineLimits,
+    mut sources: mpsc::Receiver<Source>,
+) -> Result<Graph, GraphError> {
+    let graph = Graph::open_database(directory, schema.clone(), limits)?;
+    {
+        let connection = graph.connect()?;
+        let mut statements = Statements::new(&connection);
+        let tables: Vec<String> = schema.tables().iter().map(|table| create_table(table)).collect();
+        for ddl in watermark::DDL
+            .into_iter()
+            .chain(tables.iter().map(String::as_str))
+        {
+            statements.execute(ddl)?;
+        }
+        let mut complete = 0;
+        while let Some(source) = sources.blocking_recv() {
+            match source {
+                Source::Copy { table, spill } => {
+                    let path = string_literal(&spill.path.to_string_lossy());
+                    statements.execute(&format!("COPY {} FROM {path}", quote(&table.name)))?;
+                }
+                Source::Complete { table, rows } => {
+                    let found = count_rows(&mut statements, &table)?;
+                    if found != rows {
+                        return Err(GraphError::Diverged {
+                            table: table.name.clone(),
+                            detail: format!("copied {rows} rows, found {found}"),
+                        });
+                    }
+                    complete += 1;
+                }
+            }
+        }
+        if complete != schema.tables().len() {
+            return Err(GraphError::Abandoned);
+        }
+        statements.execute("BEGIN TRANSACTION")?;
+        watermark::create(&mut statements, target)?;
+        statements.execute("COMMIT")?;
+    }
+    graph.checkpoint()?;
+    Ok(graph)
+}

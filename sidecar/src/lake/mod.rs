@@ -1,0 +1,276 @@
+//! The Lance tables of one graph under `<root>/lance/`: the source of truth.
+//!
+//! Owns: every Lance type; creating tables, checking out versions, the writer's one-step change of a table, deltas, restores.
+//! Does not own: which version counts (the commit log does), nor what the rows mean (schema and writer do).
+
+mod delta;
+mod error;
+mod write;
+
+#[cfg(test)]
+mod contract;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use lance::Dataset;
+use tokio::sync::Mutex;
+
+pub use delta::IdDigest;
+pub use error::LakeError;
+pub use write::{BatchReader, CommitTag, TableWrite};
+
+use crate::ids::LanceVersion;
+use crate::schema::{ROW_ID, TOMBSTONES};
+
+/// Rows per batch of scans: bounds the memory of everything that streams a table.
+pub const SCAN_BATCH_ROWS: usize = 8192;
+
+/// The connection to a graph's tables. Keeps the newest opened handle of each, which shares metadata caches.
+pub struct Lake {
+    connection: lancedb::Connection,
+    handles: Mutex<HashMap<String, Arc<Dataset>>>,
+}
+
+/// One table at one version. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct TableAt {
+    name: String,
+    dataset: Arc<Dataset>,
+}
+
+impl Lake {
+    /// Connects to the tables of the graph whose storage root is `storage_uri`; creates nothing.
+    ///
+    /// # Errors
+    /// [`LakeError::Connection`] when the root cannot be reached.
+    pub async fn open(storage_uri: &str) -> Result<Self, LakeError> {
+        let uri = format!("{}/lance", storage_uri.trim_end_matches('/'));
+        let connection = lancedb::connect(&uri)
+            .storage_option("new_table_enable_stable_row_ids", "true")
+            .execute()
+            .await
+            .map_err(|source| LakeError::Connection {
+                doing: "connect to",
+                source: Box::new(source),
+            })?;
+        Ok(Self {
+            connection,
+            handles: Mutex::default(),
+        })
+    }
+
+    /// Creates an empty table with stable row ids, or opens the one that an earlier attempt left behind.
+    ///
+    /// # Errors
+    /// [`LakeError::Mismatch`] when a table of that name has other columns or holds rows: it is not ours to overwrite.
+    pub async fn create_table(&self, name: &str, schema: SchemaRef) -> Result<TableAt, LakeError> {
+        let created = self
+            .connection
+            .create_empty_table(name, schema.clone())
+            .execute()
+            .await;
+        match created {
+            Ok(_) | Err(lancedb::Error::TableAlreadyExists { .. }) => {}
+            Err(source) => {
+                return Err(LakeError::Connection {
+                    doing: "create a table in",
+                    source: Box::new(source),
+                });
+            }
+        }
+        let table = self.newest(name).await?;
+        let found = ArrowSchema::from(table.dataset.schema());
+        let same = found.fields().len() == schema.fields().len()
+            && found
+                .fields()
+                .iter()
+                .zip(schema.fields())
+                .all(|(found, expected)| {
+                    found.name() == expected.name() && found.data_type() == expected.data_type()
+                });
+        let rows = table.count_rows().await?;
+        if !same || rows > 0 {
+            return Err(LakeError::Mismatch {
+                table: name.to_owned(),
+                version: table.version().0,
+                found: format!("{rows} rows of {}", describe(&found)),
+                expected: format!("no rows of {}", describe(&schema)),
+            });
+        }
+        Ok(table)
+    }
+
+    /// The table as it is now, whoever wrote it. Only the active writer has a use for that.
+    pub async fn newest(&self, name: &str) -> Result<TableAt, LakeError> {
+        let mut handles = self.handles.lock().await;
+        let dataset = match handles.get(name) {
+            Some(dataset) => {
+                let mut newest = dataset.as_ref().clone();
+                newest
+                    .checkout_latest()
+                    .await
+                    .map_err(LakeError::storage("open", name))?;
+                Arc::new(newest)
+            }
+            None => self.open_table(name).await?,
+        };
+        handles.insert(name.to_owned(), dataset.clone());
+        Ok(TableAt {
+            name: name.to_owned(),
+            dataset,
+        })
+    }
+
+    /// The table at the version that a commit recorded: a pinned, read-only view.
+    ///
+    /// # Errors
+    /// [`LakeError::VersionMissing`] when that version was cleaned.
+    pub async fn at(&self, name: &str, version: LanceVersion) -> Result<TableAt, LakeError> {
+        let known = {
+            let mut handles = self.handles.lock().await;
+            match handles.get(name) {
+                Some(dataset) => dataset.clone(),
+                None => {
+                    let dataset = self.open_table(name).await?;
+                    handles.insert(name.to_owned(), dataset.clone());
+                    dataset
+                }
+            }
+        };
+        if known.version().version == version.0 {
+            return Ok(TableAt {
+                name: name.to_owned(),
+                dataset: known,
+            });
+        }
+        TableAt {
+            name: name.to_owned(),
+            dataset: known,
+        }
+        .checkout(version)
+        .await
+    }
+
+    async fn open_table(&self, name: &str) -> Result<Arc<Dataset>, LakeError> {
+        let connection = |source| LakeError::Connection {
+            doing: "open a table of",
+            source: Box::new(source),
+        };
+        let table = self
+            .connection
+            .open_table(name)
+            .execute()
+            .await
+            .map_err(connection)?;
+        let wrapper = table.dataset().ok_or_else(|| LakeError::Mismatch {
+            table: name.to_owned(),
+            version: 0,
+            found: "a remote table".to_owned(),
+            expected: "a table on object storage".to_owned(),
+        })?;
+        wrapper.get().await.map_err(connection)
+    }
+}
+
+impl TableAt {
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The version this view is pinned to.
+    pub fn version(&self) -> LanceVersion {
+        LanceVersion(self.dataset.version().version)
+    }
+
+    /// The same table at another version.
+    ///
+    /// # Errors
+    /// [`LakeError::VersionMissing`] when that version was cleaned.
+    pub async fn checkout(&self, version: LanceVersion) -> Result<TableAt, LakeError> {
+        let dataset = self
+            .dataset
+            .checkout_version(version.0)
+            .await
+            .map_err(|source| match source {
+                lance::Error::DatasetNotFound { .. }
+                | lance::Error::VersionNotFound { .. }
+                | lance::Error::NotFound { .. } => LakeError::VersionMissing {
+                    table: self.name.clone(),
+                    version: version.0,
+                    source: Box::new(source),
+                },
+                other => LakeError::storage("check out", &self.name)(other),
+            })?;
+        Ok(TableAt {
+            name: self.name.clone(),
+            dataset: Arc::new(dataset),
+        })
+    }
+
+    /// Rows alive at this version, from metadata.
+    pub async fn count_rows(&self) -> Result<u64, LakeError> {
+        let rows = self
+            .dataset
+            .count_rows(None)
+            .await
+            .map_err(LakeError::storage("count the rows of", &self.name))?;
+        Ok(rows as u64)
+    }
+
+    /// Streams `columns` and, last, the row id of every row, in batches of at most [`SCAN_BATCH_ROWS`].
+    pub async fn scan(
+        &self,
+        columns: &[&str],
+    ) -> Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError> {
+        let failed = || LakeError::storage("scan", &self.name);
+        let mut scanner = self.dataset.scan();
+        scanner
+            .project(columns)
+            .map_err(failed())?
+            .with_row_id()
+            .batch_size(SCAN_BATCH_ROWS);
+        let stream = scanner.try_into_stream().await.map_err(failed())?;
+        let name = self.name.clone();
+        Ok(stream
+            .map(move |batch| batch.map_err(LakeError::storage("scan", &name)))
+            .boxed())
+    }
+}
+
+/// Columns of the tombstones table (design: `tx_id, table, label, pk (JSON), ts`).
+pub fn tombstones_schema() -> SchemaRef {
+    Arc::new(ArrowSchema::new(vec![
+        Field::new("tx_id", DataType::Utf8, false),
+        Field::new("table", DataType::Utf8, false),
+        Field::new("label", DataType::Utf8, false),
+        Field::new("pk", DataType::Utf8, false),
+        Field::new(
+            "ts",
+            DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            false,
+        ),
+    ]))
+}
+
+/// Whether a table is one of the system's own.
+pub fn is_system_table(name: &str) -> bool {
+    name == TOMBSTONES
+}
+
+fn describe(schema: &ArrowSchema) -> String {
+    let columns: Vec<String> = schema
+        .fields()
+        .iter()
+        .map(|field| format!("{} {}", field.name(), field.data_type()))
+        .collect();
+    format!("({})", columns.join(", "))
+}
+
+/// Name of the row id column in scans and deltas; the same word as in Kuzu.
+pub const LANCE_ROW_ID: &str = ROW_ID;

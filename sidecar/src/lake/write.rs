@@ -1,0 +1,214 @@
+//! The writer's way to change a table: rows out by row id and rows in, as one Lance version on top of a known one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arrow::array::RecordBatchReader;
+use lance::dataset::rowids::get_row_id_index;
+use lance::dataset::transaction::{Operation, Transaction, UpdateMode};
+use lance::dataset::{CommitBuilder, InsertBuilder, NewColumnTransform, WriteMode, WriteParams};
+use lance::table::format::Fragment;
+
+use super::{Lake, LakeError, TableAt};
+use crate::ids::{Epoch, LanceVersion, RowId, TxId};
+
+/// Rows to append, read on a blocking thread while Lance writes.
+pub type BatchReader = Box<dyn RecordBatchReader + Send>;
+
+/// One commit's change of one table.
+#[derive(Default)]
+pub struct TableWrite {
+    /// Rows to take out: deleted ones and old versions of replaced ones.
+    pub delete: Vec<RowId>,
+    /// Rows to put in; they get new row ids.
+    pub append: Option<BatchReader>,
+}
+
+/// Which Slipstream commit a Lance transaction belongs to; kept in its properties for whoever looks at the table.
+#[derive(Debug, Clone, Copy)]
+pub struct CommitTag {
+    pub tx_id: TxId,
+    pub epoch: Epoch,
+}
+
+impl TableAt {
+    /// Writes `change` as the version right after this one. Nobody sees it until a commit record names it.
+    ///
+    /// Guarantees: on `Ok` the table's newest version is this one plus one, and holds exactly this change.
+    /// On any error the newest version is in doubt, and the caller restores before it writes again.
+    ///
+    /// # Errors
+    /// [`LakeError::Interference`] when another writer came in between; [`LakeError::Mismatch`] when a row to delete is not there.
+    pub async fn write(&self, change: TableWrite, tag: CommitTag) -> Result<TableAt, LakeError> {
+        let failed = || LakeError::storage("write to", self.name());
+        let mut new_fragments = Vec::new();
+        if let Some(rows) = change.append {
+            let params = WriteParams {
+                mode: WriteMode::Append,
+                ..WriteParams::default()
+            };
+            let staged = InsertBuilder::new(self.dataset.clone())
+                .with_params(&params)
+                .execute_uncommitted_stream(rows)
+                .await
+                .map_err(failed())?;
+            match staged.operation {
+                Operation::Append { fragments } => new_fragments = fragments,
+                other => return Err(self.mismatch(format!("a staged {other}"), "a staged Append")),
+            }
+        }
+        let (updated_fragments, removed_fragment_ids) = self.without(&change.delete).await?;
+        if change.delete.is_empty() {
+            return self
+                .commit(
+                    Operation::Append {
+                        fragments: new_fragments,
+                    },
+                    tag,
+                )
+                .await;
+        }
+        let operation = Operation::Update {
+            removed_fragment_ids,
+            updated_fragments,
+            new_fragments,
+            fields_modified: Vec::new(),
+            compacted_sstables: Vec::new(),
+            fields_for_preserving_frag_bitmap: Vec::new(),
+            update_mode: Some(UpdateMode::RewriteRows),
+            inserted_rows_filter: None,
+            updated_fragment_offsets: None,
+        };
+        self.commit(operation, tag).await
+    }
+
+    /// Makes this version's content the newest again, as a new version.
+    ///
+    /// Only the active writer may call this, after it checked the epoch.
+    pub async fn restore(&self) -> Result<TableAt, LakeError> {
+        let failed = || LakeError::storage("restore", self.name());
+        let mut dataset = self.dataset.as_ref().clone();
+        dataset.restore().await.map_err(failed())?;
+        Ok(TableAt {
+            name: self.name.clone(),
+            dataset: Arc::new(dataset),
+        })
+    }
+
+    async fn commit(&self, operation: Operation, tag: CommitTag) -> Result<TableAt, LakeError> {
+        let expected = self.version().0 + 1;
+        let properties = HashMap::from([
+            ("slipstream.tx_id".to_owned(), tag.tx_id.to_string()),
+            ("slipstream.epoch".to_owned(), tag.epoch.to_string()),
+        ]);
+        let transaction = Transaction::new(self.version().0, operation, None);
+        let dataset = CommitBuilder::new(self.dataset.clone())
+            .with_max_retries(0)
+            .with_skip_auto_cleanup(true)
+            .with_transaction_properties(properties)
+            .execute(transaction)
+            .await
+            .map_err(|source| match source {
+                lance::Error::CommitConflict { .. }
+                | lance::Error::IncompatibleTransaction { .. }
+                | lance::Error::RetryableCommitConflict { .. }
+                | lance::Error::TooMuchWriteContention { .. } => LakeError::Interference {
+                    table: self.name.clone(),
+                    expected,
+                    found: source.to_string(),
+                },
+                other => LakeError::storage("write to", &self.name)(other),
+            })?;
+        // Lance rebases over compatible commits of others, silently; the version tells.
+        let found = dataset.version().version;
+        if found != expected {
+            return Err(LakeError::Interference {
+                table: self.name.clone(),
+                expected,
+                found: found.to_string(),
+            });
+        }
+        Ok(TableAt {
+            name: self.name.clone(),
+            dataset: Arc::new(dataset),
+        })
+    }
+
+    /// The fragments that lose rows: rewritten deletion files, and ids of fragments with no row left.
+    async fn without(&self, rows: &[RowId]) -> Result<(Vec<Fragment>, Vec<u64>), LakeError> {
+        let failed = || LakeError::storage("delete from", self.name());
+        if rows.is_empty() {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        let index = get_row_id_index(&self.dataset)
+            .await
+            .map_err(failed())?
+            .ok_or_else(|| self.mismatch("no stable row ids".to_owned(), "stable row ids"))?;
+        let mut by_fragment: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for row in rows {
+            let address = index
+                .get(row.0)
+                .map_err(failed())?
+                .ok_or_else(|| self.mismatch(format!("no row with id {row}"), "that row"))?;
+            by_fragment
+                .entry(address.fragment_id())
+                .or_default()
+                .push(address.row_offset());
+        }
+        let (mut updated, mut removed) = (Vec::new(), Vec::new());
+        for (fragment_id, offsets) in by_fragment {
+            let fragment = self
+                .dataset
+                .get_fragment(fragment_id as usize)
+                .ok_or_else(|| self.mismatch(format!("no fragment {fragment_id}"), "that fragment"))?;
+            match fragment.extend_deletions(offsets).await.map_err(failed())? {
+                Some(fragment) => updated.push(fragment.metadata().clone()),
+                None => removed.push(u64::from(fragment_id)),
+            }
+        }
+        Ok((updated, removed))
+    }
+
+    fn mismatch(&self, found: String, expected: &str) -> LakeError {
+        LakeError::Mismatch {
+            table: self.name.clone(),
+            version: self.version().0,
+            found,
+            expected: expected.to_owned(),
+        }
+    }
+}
+
+impl Lake {
+    /// The writer's base for `name`: the newest version, if it is `committed` or has the committed content restored on top of
+    /// stray versions that are in no commit.
+    ///
+    /// Only the active writer may call this, after its barrier commit.
+    pub async fn settle(&self, name: &str, committed: LanceVersion) -> Result<TableAt, LakeError> {
+        let newest = self.newest(name).await?;
+        if newest.version() == committed {
+            return Ok(newest);
+        }
+        tracing::warn!(table = name, newest = %newest.version(), committed = %committed, "restoring the committed version");
+        newest.checkout(committed).await?.restore().await
+    }
+}
+
+impl TableAt {
+    /// Adds nullable columns, null in every row, as a new version on top of this one. Rewrites no data.
+    ///
+    /// # Errors
+    /// As [`TableAt::write`].
+    pub async fn add_columns(&self, fields: Vec<arrow::datatypes::Field>) -> Result<TableAt, LakeError> {
+        let mut dataset = self.dataset.as_ref().clone();
+        let columns = Arc::new(arrow::datatypes::Schema::new(fields));
+        dataset
+            .add_columns(NewColumnTransform::AllNulls(columns), None, None)
+            .await
+            .map_err(LakeError::storage("add columns to", self.name()))?;
+        Ok(TableAt {
+            name: self.name.clone(),
+            dataset: Arc::new(dataset),
+        })
+    }
+}

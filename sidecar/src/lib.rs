@@ -1,0 +1,23 @@
+//! Slipstream's data plane: one writer commits property-graph transactions to Lance tables on object storage, any number of
+//! replicas follow and answer Cypher from a local Kuzu graph.
+//!
+//! Read `docs/architecture.md` first. The modules in the order of the data's way: [`api`] → [`rows`] → [`writer`] →
+//! [`lake`] and [`graph`] → [`commit_log`] → [`replica`] → [`node`] → [`api`].
+
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod commit_log;
+pub mod graph;
+pub mod ids;
+pub mod lake;
+pub mod local;
+pub mod node;
+pub mod query_guard;
+pub mod replica;
+pub mod role;
+pub mod rows;
+pub mod schema;
+pub mod settings;
+pub mod store;
+pub mod writer;

@@ -1,0 +1,79 @@
+//! The `slipstream` program.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use slipstream::cli::{self, Cli, Command, RoleArgs};
+use slipstream::local;
+use slipstream::role::{RoleOptions, run_replica, run_writer};
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        // Queries run on blocking threads, and the engine's Cypher parser recurses deeply.
+        .thread_stack_size(16 << 20)
+        .build()
+        .map_err(anyhow::Error::from)
+        .and_then(|runtime| {
+            let result = runtime.block_on(run(cli.command));
+            // A query that still runs must not hold up the exit.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+            result
+        });
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Writer(args) => {
+            log_to_stderr("info");
+            run_writer(&options(args.role, args.holder)).await?;
+        }
+        Command::Replica(args) => {
+            log_to_stderr("info");
+            run_replica(&options(args.role, args.id)).await?;
+        }
+        Command::Local(args) => {
+            log_to_stderr("warn");
+            local::run(args).await?;
+        }
+        Command::Load(args) => cli::load::run(args).await?,
+        Command::Query(args) => cli::query::run(args).await?,
+        Command::Status(args) => cli::status::run(args).await?,
+        Command::Log(args) => cli::log::run(args).await?,
+        Command::Validate(args) => cli::validate::run(args)?,
+    }
+    Ok(())
+}
+
+fn options(args: RoleArgs, name: Option<String>) -> RoleOptions {
+    let host = || std::env::var("HOSTNAME").ok().filter(|name| !name.is_empty());
+    RoleOptions {
+        config: args.config,
+        data_dir: args.data_dir,
+        listen: args.listen,
+        holder: name
+            .or_else(host)
+            .unwrap_or_else(|| format!("process-{}", std::process::id())),
+        exit_with_parent: args.exit_with_parent,
+    }
+}
+
+/// `RUST_LOG` chooses what is logged; Lance's own chatter is left out unless asked for.
+fn log_to_stderr(level: &str) {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new(format!("warn,slipstream={level}")));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+}

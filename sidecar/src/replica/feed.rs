@@ -1,0 +1,117 @@
+//! Reads what changed between two commits from Lance and feeds it to an open apply. The writer uses it for its own commits.
+//!
+//! Order: tombstones of edge tables, tombstones of node tables, upserts of node tables, upserts of edge tables, a check per
+//! table, the watermark. Streams throughout: memory depends on batch sizes only.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{AsArray, RecordBatch};
+use futures::TryStreamExt;
+
+use crate::graph::{ApplySession, ApplyStep, GraphError, Watermark};
+use crate::lake::{Lake, TableAt};
+use crate::rows::RowKey;
+use crate::schema::{Schema, TOMBSTONES};
+
+/// Feeds the changes of `(from, to]`, two commits of one schema.
+///
+/// # Errors
+/// A [`GraphError::Lake`] of kind `VersionMissing` means that a base version was cleaned: rebuild.
+pub async fn feed(
+    session: &ApplySession,
+    lake: &Lake,
+    schema: &Schema,
+    from: &Watermark,
+    to: &Watermark,
+) -> Result<(), GraphError> {
+    let mut changed = BTreeMap::new();
+    for (name, end) in to.tables.iter() {
+        let begin = from.tables.get(name);
+        if begin != Some(end) {
+            let begin = begin.ok_or_else(|| GraphError::Diverged {
+                table: name.to_owned(),
+                detail: "the graph's commit does not have this table".to_owned(),
+            })?;
+            changed.insert(name.to_owned(), (begin, lake.at(name, end).await?));
+        }
+    }
+    if let Some((begin, tombstones)) = changed.get(TOMBSTONES) {
+        for nodes in [false, true] {
+            let mut batches = tombstones.upserts_since(*begin).await?;
+            while let Some(batch) = batches.try_next().await? {
+                for (table, keys) in deleted_keys(&batch)? {
+                    if schema
+                        .table(&table)
+                        .is_some_and(|schema| schema.is_node() == nodes)
+                    {
+                        session.send(ApplyStep::Delete { table, keys }).await?;
+                    }
+                }
+            }
+        }
+    }
+    let in_order = || {
+        schema
+            .tables()
+            .iter()
+            .filter_map(|table| changed.get(&table.name))
+    };
+    for (begin, table) in in_order() {
+        let mut batches = table.upserts_since(*begin).await?;
+        while let Some(rows) = batches.try_next().await? {
+            if rows.num_rows() > 0 {
+                session
+                    .send(ApplyStep::Upsert {
+                        table: table.name().to_owned(),
+                        rows,
+                    })
+                    .await?;
+            }
+        }
+    }
+    for (begin, table) in in_order() {
+        check(session, table, *begin).await?;
+    }
+    session
+        .send(ApplyStep::Watermark {
+            from: Box::new(from.clone()),
+            to: Box::new(to.clone()),
+        })
+        .await
+}
+
+async fn check(
+    session: &ApplySession,
+    table: &TableAt,
+    begin: crate::ids::LanceVersion,
+) -> Result<(), GraphError> {
+    let gone = table.deleted_since(begin).await?;
+    session
+        .send(ApplyStep::Check {
+            table: table.name().to_owned(),
+            gone,
+        })
+        .await
+}
+
+/// The keys that a batch of tombstones names, by table.
+fn deleted_keys(batch: &RecordBatch) -> Result<BTreeMap<String, Vec<RowKey>>, GraphError> {
+    let column = |name: &str| {
+        batch
+            .column_by_name(name)
+            .and_then(|column| column.as_string_opt::<i32>())
+            .ok_or_else(|| GraphError::Rows(format!("tombstones have no text column {name}")))
+    };
+    let (tables, keys) = (column("table")?, column("pk")?);
+    let mut by_table: BTreeMap<String, Vec<RowKey>> = BTreeMap::new();
+    for (table, key) in tables.iter().flatten().zip(keys.iter().flatten()) {
+        let parsed = serde_json::from_str(key)
+            .ok()
+            .as_ref()
+            .and_then(RowKey::from_json);
+        let parsed =
+            parsed.ok_or_else(|| GraphError::Rows(format!("a tombstone of {table} has the key {key:?}")))?;
+        by_table.entry(table.to_owned()).or_default().push(parsed);
+    }
+    Ok(by_table)
+}

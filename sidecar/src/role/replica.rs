@@ -1,0 +1,33 @@
+//! A replica's process.
+
+use super::{Parts, RoleError, RoleOptions, stop};
+use crate::node::Role;
+use crate::replica::{Doorbell, FileWatch, LeaseKeeper, PollInterval, Replica, Wake};
+
+/// Follows the log and serves until a signal comes.
+pub async fn run_replica(options: &RoleOptions) -> Result<(), RoleError> {
+    let parts = Parts::start(Role::Replica, options).await?;
+    let mut doorbells: Vec<Box<dyn Doorbell>> = vec![
+        Box::new(PollInterval(parts.file.poll_interval())),
+        Box::new(Wake(parts.wake.clone())),
+    ];
+    if let Some(root) = parts.store.local_dir() {
+        match FileWatch::new(root) {
+            Ok(watch) => doorbells.push(Box::new(watch)),
+            Err(error) => tracing::warn!(%error, "the store's directory cannot be watched; polling alone"),
+        }
+    }
+    tokio::spawn(parts.file.follow(parts.shutdown.clone()));
+    let clock = parts.advancer.progress.clock().clone();
+    let lease = LeaseKeeper::new(&parts.settings.holder, parts.settings.lease_ttl, clock)?;
+    let replica = Replica::new(
+        parts.advancer,
+        parts.store,
+        lease,
+        parts.found,
+        parts.settings.coalesce,
+        parts.settings.checkpoint_commits,
+    );
+    replica.run(doorbells, parts.shutdown.clone()).await;
+    stop(parts.shutdown, parts.serving).await
+}

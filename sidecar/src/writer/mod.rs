@@ -1,0 +1,156 @@
+//! The one writer of a graph.
+//!
+//! Flow: client -> [`Transaction::parse`] -> queue -> [`group`] (several clients, one commit) -> [`validate`] against Kuzu ->
+//! [`commit`] (Lance, Kuzu, commit record, Kuzu, doorbell) -> answer. [`takeover`] comes first, once.
+//!
+//! Owns: the queue, the order of commits, fencing, idempotency keys.
+//! Does not own: HTTP, and how rows are decoded.
+
+mod bulk;
+mod commit;
+mod group;
+mod idempotency;
+mod refusal;
+mod session;
+mod spool;
+mod takeover;
+mod transaction;
+mod validate;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+pub use bulk::{BulkLoad, Spooler};
+pub use commit::CommitError;
+pub use refusal::{Refusal, WriteError};
+pub use takeover::{TakeoverError, WriterClaim};
+pub use transaction::{
+    OperationRequest, TableChanges, Transaction, TransactionRequest, idempotency_entry, unknown_table,
+};
+
+use crate::commit_log::{CommitRecord, VersionMap};
+use crate::ids::{Seq, TxId};
+use crate::schema::Schema;
+
+/// What a client is told about its commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommitAnswer {
+    pub tx_id: TxId,
+    pub seq: Seq,
+    pub timestamp: DateTime<Utc>,
+    pub tables: VersionMap,
+}
+
+impl From<&CommitRecord> for CommitAnswer {
+    fn from(record: &CommitRecord) -> Self {
+        Self {
+            tx_id: record.tx_id,
+            seq: record.seq,
+            timestamp: record.timestamp,
+            tables: record.tables.clone(),
+        }
+    }
+}
+
+/// What waits in the queue.
+enum Work {
+    Transaction(Box<Transaction>),
+    Bulk(BulkLoad),
+}
+
+struct Job {
+    work: Work,
+    answer: oneshot::Sender<Result<CommitAnswer, WriteError>>,
+}
+
+/// The clients' side of a running writer. Cheap to clone.
+#[derive(Clone)]
+pub struct Writer {
+    queue: mpsc::Sender<Job>,
+    schema: Arc<Schema>,
+    spool_dir: PathBuf,
+}
+
+impl Writer {
+    /// The schema that transactions are parsed with; a changed one comes with a restart of the writer.
+    pub fn schema(&self) -> Arc<Schema> {
+        self.schema.clone()
+    }
+
+    /// Where bulk requests are spooled.
+    pub fn spool_dir(&self) -> &PathBuf {
+        &self.spool_dir
+    }
+
+    /// Commits a transaction, perhaps together with others; returns once the commit is durable.
+    ///
+    /// # Errors
+    /// [`WriteError::Overloaded`] at once when the queue is full; the others say what became of the transaction.
+    pub async fn submit(&self, transaction: Transaction) -> Result<CommitAnswer, WriteError> {
+        self.enqueue(Work::Transaction(Box::new(transaction))).await
+    }
+
+    /// Commits spooled rows as one commit of their own.
+    ///
+    /// # Errors
+    /// As [`Writer::submit`].
+    pub async fn submit_bulk(&self, load: BulkLoad) -> Result<CommitAnswer, WriteError> {
+        self.enqueue(Work::Bulk(load)).await
+    }
+
+    /// As [`Writer::submit_bulk`], but waits for room in the queue: back-pressure for a client that sends chunk after chunk.
+    ///
+    /// # Errors
+    /// What became of the rows.
+    pub async fn submit_bulk_when_free(&self, load: BulkLoad) -> Result<CommitAnswer, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        let sent = self
+            .queue
+            .send(Job {
+                work: Work::Bulk(load),
+                answer,
+            })
+            .await;
+        sent.map_err(|_| WriteError::NotCommitted {
+            detail: "the writer stopped".to_owned(),
+        })?;
+        answered.await.unwrap_or(Err(WriteError::Unknown))
+    }
+
+    async fn enqueue(&self, work: Work) -> Result<CommitAnswer, WriteError> {
+        let (answer, answered) = oneshot::channel();
+        self.queue
+            .try_send(Job { work, answer })
+            .map_err(|error| match error {
+                mpsc::error::TrySendError::Full(_) => WriteError::Overloaded {
+                    queued: self.queue.max_capacity(),
+                },
+                mpsc::error::TrySendError::Closed(_) => WriteError::NotCommitted {
+                    detail: "the writer stopped".to_owned(),
+                },
+            })?;
+        answered.await.unwrap_or(Err(WriteError::Unknown))
+    }
+}
+
+/// A writer that has taken over and is ready to run.
+pub struct RunningWriter {
+    pub writer: Writer,
+    session: session::Session,
+    jobs: mpsc::Receiver<Job>,
+}
+
+impl RunningWriter {
+    /// Takes jobs until `shutdown`, then finishes the one at hand and refuses the rest.
+    ///
+    /// # Errors
+    /// [`CommitError::Fenced`] when a newer writer took over: the process exits non-zero.
+    pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), CommitError> {
+        self.session.run(&mut self.jobs, shutdown).await
+    }
+}

@@ -1,0 +1,426 @@
+//! A writer's life after its takeover: jobs in, commits out, a heartbeat beside.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::group::{self, Next};
+use super::idempotency::KnownKeys;
+use super::takeover::{self, TakeoverError, WriterClaim};
+use super::validate::{Plan, unavailable, validate, validate_bulk};
+use super::{CommitAnswer, CommitError, Job, RunningWriter, Transaction, Work, WriteError, Writer};
+use crate::clock::Clock;
+use crate::commit_log::CommitRecord;
+use crate::graph::{Graph, GraphError, Watermark};
+use crate::lake::TableAt;
+use crate::node::NodeState;
+use crate::replica::{Advancer, changed_rows};
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// Everything a writer holds between commits.
+pub(super) struct Session {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) advancer: Advancer,
+    pub(super) clock: Clock,
+    pub(super) settings: Settings,
+    pub(super) claim: WriterClaim,
+    pub(super) head: CommitRecord,
+    /// What the local graph holds: the head.
+    pub(super) watermark: Watermark,
+    /// What the next write of each table goes on top of: the committed content.
+    pub(super) bases: HashMap<String, TableAt>,
+    pub(super) known_keys: KnownKeys,
+    since_checkpoint: u64,
+}
+
+impl RunningWriter {
+    /// Takes over: epoch, barrier, settled tables, schema, local graph, idempotency keys. `found` is what the local graph
+    /// holds, if there is one.
+    ///
+    /// # Errors
+    /// [`TakeoverError`]; a new attempt is always safe.
+    pub async fn take_over(
+        store: Arc<dyn Store>,
+        advancer: Advancer,
+        settings: Settings,
+        wanted: &crds::GraphSchema,
+        found: Option<Watermark>,
+    ) -> Result<Self, TakeoverError> {
+        let clock = advancer.progress.clock().clone();
+        let claim = takeover::claim(store.as_ref(), &advancer.log, &settings.holder, &clock).await?;
+        advancer.progress.set_epoch(claim.epoch);
+        fail::fail_point!("takeover::after_claim", |_| Err(TakeoverError::Crashed(
+            "takeover::after_claim"
+        )));
+        let barrier = takeover::barrier(&advancer.log, claim.epoch, &clock).await?;
+        fail::fail_point!("takeover::after_barrier", |_| Err(TakeoverError::Crashed(
+            "takeover::after_barrier"
+        )));
+        let mut bases = takeover::settle(&advancer.lake, &barrier.tables).await?;
+        fail::fail_point!("takeover::after_settle", |_| Err(TakeoverError::Crashed(
+            "takeover::after_settle"
+        )));
+        let migrated = takeover::migrate(
+            &advancer.lake,
+            &advancer.log,
+            &barrier,
+            wanted,
+            &mut bases,
+            &clock,
+        )
+        .await?;
+        let head = migrated.unwrap_or(barrier);
+        let graph_schema = takeover::schema_at(&advancer.log, &head).await?;
+        let watermark = Watermark::of(&head, &graph_schema);
+        roll_forward(&advancer, found, &watermark).await?;
+        let known_keys = KnownKeys::load(&advancer.log, head.seq).await?;
+        tracing::info!(epoch = %claim.epoch, seq = %head.seq, "took over as the writer");
+
+        let spool_dir = settings.data_dir.join("spool");
+        // Spools of an earlier process are of requests that got no answer.
+        let _ = std::fs::remove_dir_all(&spool_dir);
+        std::fs::create_dir_all(&spool_dir).map_err(|source| {
+            TakeoverError::Local(
+                GraphError::Files {
+                    doing: "create",
+                    path: spool_dir.clone(),
+                    source,
+                }
+                .to_string(),
+            )
+        })?;
+        let (queue, jobs) = mpsc::channel(settings.queue.max(1));
+        let schema = takeover::checked(&graph_schema)?;
+        let session = Session {
+            store,
+            advancer,
+            clock,
+            settings,
+            claim,
+            head,
+            watermark,
+            bases,
+            known_keys,
+            since_checkpoint: 0,
+        };
+        session
+            .advancer
+            .progress
+            .confirmed(session.head.seq, session.clock.now());
+        Ok(Self {
+            writer: Writer {
+                queue,
+                schema,
+                spool_dir,
+            },
+            session,
+            jobs,
+        })
+    }
+}
+
+/// The log decides: whatever the local graph holds, it is brought to the head.
+async fn roll_forward(
+    advancer: &Advancer,
+    found: Option<Watermark>,
+    head: &Watermark,
+) -> Result<(), TakeoverError> {
+    let failed = |error: crate::replica::AdvanceError| TakeoverError::Local(error.to_string());
+    let usable = match found {
+        Some(found) if advancer.is_ours(&found).await.map_err(failed)? => Some(found),
+        Some(_) => {
+            advancer.local.discard();
+            None
+        }
+        None => None,
+    };
+    let missing = match &usable {
+        Some(found) => {
+            let records = advancer.log.read_after(found.position.seq, usize::MAX).await?;
+            changed_rows(&records)
+        }
+        None => u64::MAX,
+    };
+    advancer
+        .advance(usable.as_ref(), head, missing)
+        .await
+        .map_err(failed)
+}
+
+impl Session {
+    pub(super) async fn run(
+        &mut self,
+        jobs: &mut mpsc::Receiver<Job>,
+        shutdown: CancellationToken,
+    ) -> Result<(), CommitError> {
+        let mut waiting = VecDeque::new();
+        let mut heartbeat = tokio::time::interval(self.settings.heartbeat);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let ended = loop {
+            if waiting.is_empty() {
+                tokio::select! {
+                    biased;
+                    () = shutdown.cancelled() => break Ok(()),
+                    _ = heartbeat.tick() => {
+                        if let Err(error) = self.beat().await { break Err(error) }
+                        continue;
+                    }
+                    job = jobs.recv() => match job {
+                        Some(job) => waiting.push_back(job),
+                        None => break Ok(()),
+                    },
+                }
+                self.gather(jobs, &mut waiting).await;
+            }
+            while let Ok(job) = jobs.try_recv() {
+                waiting.push_back(job);
+                if waiting.len() >= self.settings.queue {
+                    break;
+                }
+            }
+            let done = match group::take(&mut waiting, self.settings.group) {
+                Next::Group(group) => self.commit_group(group).await,
+                Next::Bulk(job) => self.commit_bulk(*job).await,
+                Next::Nothing => Ok(()),
+            };
+            if let Err(error) = done {
+                break Err(error);
+            }
+            self.checkpoint().await;
+        };
+        if let Err(CommitError::Fenced(detail)) = &ended {
+            self.advancer
+                .progress
+                .set_state(NodeState::Fenced(detail.clone()));
+        }
+        jobs.close();
+        while let Ok(job) = jobs.try_recv() {
+            waiting.push_back(job);
+        }
+        for job in waiting {
+            refuse(job, &ended);
+        }
+        ended
+    }
+
+    /// Waits a moment for more transactions, so that they share a commit.
+    async fn gather(&self, jobs: &mut mpsc::Receiver<Job>, waiting: &mut VecDeque<Job>) {
+        let deadline = tokio::time::Instant::now() + self.settings.group.wait;
+        while let Ok(Some(job)) = tokio::time::timeout_at(deadline, jobs.recv()).await {
+            waiting.push_back(job);
+        }
+    }
+
+    async fn beat(&mut self) -> Result<(), CommitError> {
+        match takeover::beat(self.store.as_ref(), &mut self.claim, &self.clock).await {
+            Ok(true) => {
+                self.advancer.progress.confirmed(self.head.seq, self.clock.now());
+                Ok(())
+            }
+            Ok(false) => Err(CommitError::Fenced("writer.json names another writer".to_owned())),
+            // The commit log fences as well; a store that is away shows at the next commit.
+            Err(error) => {
+                tracing::warn!(%error, "failed to renew the heartbeat");
+                Ok(())
+            }
+        }
+    }
+
+    async fn commit_group(&mut self, jobs: Vec<Job>) -> Result<(), CommitError> {
+        let mut open = Vec::new();
+        for job in jobs {
+            let Work::Transaction(transaction) = &job.work else {
+                continue;
+            };
+            match transaction
+                .idempotency
+                .as_ref()
+                .map(|entry| self.known_keys.find(entry))
+            {
+                Some(Ok(Some(answer))) => answer_to(job, Ok(answer)),
+                Some(Err(error)) => answer_to(job, Err(error)),
+                Some(Ok(None)) | None => open.push(job),
+            }
+        }
+        let transactions: Vec<Arc<Transaction>> = open
+            .iter_mut()
+            .filter_map(|job| match &mut job.work {
+                Work::Transaction(transaction) => Some(Arc::new(std::mem::take(transaction.as_mut()))),
+                Work::Bulk(_) => None,
+            })
+            .collect();
+        if transactions.is_empty() {
+            return Ok(());
+        }
+        let checked = self
+            .ask(move |graph| {
+                let transactions: Vec<&Transaction> = transactions.iter().map(AsRef::as_ref).collect();
+                validate(graph, &transactions)
+            })
+            .await;
+        let (plan, verdicts) = match checked {
+            Ok(checked) => checked,
+            Err(error) => {
+                let detail = unavailable(&error).to_string();
+                open.into_iter().for_each(|job| {
+                    answer_to(
+                        job,
+                        Err(WriteError::NotCommitted {
+                            detail: detail.clone(),
+                        }),
+                    )
+                });
+                return Ok(());
+            }
+        };
+        let mut accepted = Vec::new();
+        for (job, verdict) in open.into_iter().zip(verdicts) {
+            match verdict {
+                Ok(()) => accepted.push(job),
+                Err(refusal) => answer_to(job, Err(refusal.into())),
+            }
+        }
+        if accepted.is_empty() {
+            return Ok(());
+        }
+        self.commit_and_answer(&plan, accepted).await
+    }
+
+    async fn commit_bulk(&mut self, job: Job) -> Result<(), CommitError> {
+        let Job {
+            work: Work::Bulk(load),
+            answer,
+        } = job
+        else {
+            return Ok(());
+        };
+        let job = |answer| Job {
+            work: Work::Transaction(Box::default()),
+            answer,
+        };
+        match load.idempotency.as_ref().map(|entry| self.known_keys.find(entry)) {
+            Some(Ok(Some(found))) => {
+                answer_to(job(answer), Ok(found));
+                return Ok(());
+            }
+            Some(Err(error)) => {
+                answer_to(job(answer), Err(error));
+                return Ok(());
+            }
+            Some(Ok(None)) | None => {}
+        }
+        match self.ask(move |graph| validate_bulk(graph, &load)).await {
+            Ok(Ok(plan)) => self.commit_and_answer(&plan, vec![job(answer)]).await,
+            Ok(Err(refusal)) => {
+                answer_to(job(answer), Err(refusal.into()));
+                Ok(())
+            }
+            Err(error) => {
+                answer_to(job(answer), Err(unavailable(&error)));
+                Ok(())
+            }
+        }
+    }
+
+    async fn commit_and_answer(&mut self, plan: &Plan, jobs: Vec<Job>) -> Result<(), CommitError> {
+        match self.commit(plan).await {
+            Ok(record) => {
+                self.since_checkpoint += 1;
+                fail::fail_point!("writer::before_answer", |_| Err(CommitError::Crashed(
+                    "writer::before_answer"
+                )));
+                jobs.into_iter()
+                    .for_each(|job| answer_to(job, Ok(CommitAnswer::from(&record))));
+                Ok(())
+            }
+            Err(CommitError::NotCommitted(detail)) => {
+                tracing::warn!(detail, "a commit failed and was undone");
+                jobs.into_iter().for_each(|job| {
+                    answer_to(
+                        job,
+                        Err(WriteError::NotCommitted {
+                            detail: detail.clone(),
+                        }),
+                    )
+                });
+                self.ensure_graph().await;
+                Ok(())
+            }
+            Err(error) => {
+                let ended = Err(error);
+                jobs.into_iter().for_each(|job| refuse(job, &ended));
+                ended
+            }
+        }
+    }
+
+    /// Runs a question to the graph on a blocking thread.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Graph) -> Result<T, GraphError> + Send + 'static,
+    ) -> Result<T, GraphError> {
+        let graph = self.advancer.local.writable().ok_or_else(|| GraphError::Engine {
+            doing: "validate".to_owned(),
+            detail: "the local graph is being rebuilt".to_owned(),
+        })?;
+        let answered = tokio::task::spawn_blocking(move || question(&graph)).await;
+        answered.unwrap_or_else(|error| {
+            Err(GraphError::Engine {
+                doing: "validate".to_owned(),
+                detail: error.to_string(),
+            })
+        })
+    }
+
+    /// After a commit that failed inside the engine the graph is in doubt (rules of the engine).
+    async fn ensure_graph(&mut self) {
+        if self.advancer.local.writable().is_none() {
+            self.rebuild_graph().await;
+        }
+    }
+
+    /// Builds the graph of the head from Lance, until it works: without it nothing can be validated.
+    pub(super) async fn rebuild_graph(&mut self) {
+        let mut wait = std::time::Duration::from_millis(100);
+        while let Err(error) = self.advancer.rebuild(&self.watermark).await {
+            tracing::error!(%error, retry_in = ?wait, "failed to rebuild the local graph");
+            self.advancer
+                .progress
+                .set_state(NodeState::Degraded(error.to_string()));
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(std::time::Duration::from_secs(10));
+        }
+    }
+
+    async fn checkpoint(&mut self) {
+        if self.since_checkpoint < self.settings.checkpoint_commits {
+            return;
+        }
+        self.since_checkpoint = 0;
+        if let Err(error) = crate::replica::checkpoint(&self.advancer).await {
+            tracing::warn!(%error, "failed to checkpoint the local graph");
+            self.rebuild_graph().await;
+        }
+    }
+}
+
+/// Where the client is gone, nobody wants the answer; its idempotency key finds it.
+fn answer_to(job: Job, answer: Result<CommitAnswer, WriteError>) {
+    let _ = job.answer.send(answer);
+}
+
+fn refuse(job: Job, ended: &Result<(), CommitError>) {
+    let error = match ended {
+        Ok(()) => WriteError::NotCommitted {
+            detail: "the writer is shutting down".to_owned(),
+        },
+        Err(CommitError::Fenced(detail)) => WriteError::Fenced {
+            detail: detail.clone(),
+        },
+        Err(_) => WriteError::Unknown,
+    };
+    answer_to(job, Err(error));
+}

@@ -1,0 +1,180 @@
+//! What clients do: transactions at the same time, bulk requests, retries; and how they learn what became of a request when
+//! the writer dies under it.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use slipstream::rows::decode_json_rows;
+use slipstream::writer::{
+    CommitAnswer, CommitError, OperationRequest, Spooler, TransactionRequest, WriteError, idempotency_entry,
+};
+
+use super::History;
+use super::nodes::disarm;
+use crate::support::generator;
+use crate::support::requests::keyed;
+
+/// Before and after each durable step of a commit.
+const COMMIT_POINTS: [&str; 4] = [
+    "writer::after_lance",
+    "writer::before_record",
+    "writer::after_record",
+    "writer::before_answer",
+];
+impl History {
+    /// Several clients at once; perhaps the writer dies meanwhile.
+    pub(crate) async fn transactions(&mut self) {
+        let mut requests = Vec::new();
+        let mut planned = self.model.clone();
+        for _ in 0..self.rng.random_range(1..=6) {
+            let operations = generator::operations(&mut self.rng, &planned);
+            let _ = planned.apply(&operations);
+            requests.push(self.keyed(operations));
+        }
+        let answers = self.submit(&requests).await;
+        for (request, answer) in requests.into_iter().zip(answers) {
+            self.record(request, answer);
+        }
+    }
+
+    /// Submits in this order. Who gets no answer retries with the same key at the next writer, until there is one.
+    async fn submit(&mut self, requests: &[TransactionRequest]) -> Vec<Result<CommitAnswer, WriteError>> {
+        self.arm(&COMMIT_POINTS, 0.35);
+        let killed_after_ms = self.rng.random_bool(0.1).then(|| self.rng.random_range(0..40));
+        let mut answers: Vec<Option<Result<CommitAnswer, WriteError>>> =
+            requests.iter().map(|_| None).collect();
+        loop {
+            let open: Vec<usize> = (0..requests.len())
+                .filter(|index| answers[*index].is_none())
+                .collect();
+            if open.is_empty() {
+                break;
+            }
+            let writer = self.writer.as_ref().expect("a writer runs");
+            let switch = writer.kill_switch();
+            let kill = async move {
+                if let Some(millis) = killed_after_ms {
+                    // A moment to die at, not a condition to wait for.
+                    tokio::time::sleep(Duration::from_millis(millis)).await;
+                    switch.abort();
+                }
+            };
+            let (outcomes, ()) = tokio::join!(
+                join_all(open.iter().map(|index| writer.submit(&requests[*index]))),
+                kill
+            );
+            let mut dead = killed_after_ms.is_some();
+            for (index, outcome) in open.into_iter().zip(outcomes) {
+                match outcome {
+                    Err(WriteError::Unknown | WriteError::NotCommitted { .. }) => dead = true,
+                    known => answers[index] = Some(known),
+                }
+            }
+            if dead {
+                let writer = self.writer();
+                if killed_after_ms.is_some() {
+                    writer.killed().await;
+                    self.start_writer().await;
+                    return self.with_retries(requests, answers).await;
+                }
+                let ended = writer.ended().await;
+                assert!(
+                    matches!(ended, Err(CommitError::Crashed(_))),
+                    "the writer ended with {ended:?}"
+                );
+                self.start_writer().await;
+            }
+        }
+        disarm(&COMMIT_POINTS);
+        answers.into_iter().flatten().collect()
+    }
+
+    /// The rest of [`History::submit`] after a kill: in order, at a writer that nobody kills.
+    async fn with_retries(
+        &mut self,
+        requests: &[TransactionRequest],
+        answers: Vec<Option<Result<CommitAnswer, WriteError>>>,
+    ) -> Vec<Result<CommitAnswer, WriteError>> {
+        disarm(&COMMIT_POINTS);
+        let mut known = Vec::new();
+        for (request, answer) in requests.iter().zip(answers) {
+            known.push(match answer {
+                Some(answer) => answer,
+                None => self.writer.as_ref().expect("a writer runs").submit(request).await,
+            });
+        }
+        known
+    }
+
+    /// One bulk request; a client that got no answer sends it again with the same key.
+    pub(crate) async fn bulk(&mut self) {
+        let count = if self.rng.random_bool(0.15) {
+            self.rng.random_range(1_000..2_500)
+        } else {
+            self.rng.random_range(1..60)
+        };
+        let operation = generator::bulk(&mut self.rng, &self.model, count);
+        let OperationRequest::Upsert { table, rows } = &operation else {
+            unreachable!("a bulk is an upsert")
+        };
+        let request = self.keyed([operation.clone()]);
+        let key = request.idempotency_key.clone().expect("a key");
+        let batch_rows = self.rng.random_range(1..=rows.len());
+        self.arm(&COMMIT_POINTS, 0.35);
+        let answer = loop {
+            let writer = self.writer.as_ref().expect("a writer runs");
+            let table = writer.writer.schema().table(table).expect("a table").clone();
+            let mut spooler = Spooler::new(table.clone(), writer.writer.spool_dir());
+            for (index, chunk) in rows.chunks(batch_rows).enumerate() {
+                let batch = decode_json_rows(&table, chunk, (index * batch_rows) as u64)
+                    .expect("rows of the right types");
+                spooler.push(batch).await.expect("room to spool");
+            }
+            let entry = idempotency_entry(&key, spooler.fingerprint().as_bytes()).expect("a good key");
+            let answer = match spooler.finish(None, Some(entry), None).await {
+                Ok(load) => writer.writer.submit_bulk(load).await,
+                Err(refused) => Err(refused),
+            };
+            if !matches!(answer, Err(WriteError::Unknown)) {
+                break answer;
+            }
+            let ended = self.writer().ended().await;
+            assert!(
+                matches!(ended, Err(CommitError::Crashed(_))),
+                "the writer ended with {ended:?}"
+            );
+            self.start_writer().await;
+        };
+        disarm(&COMMIT_POINTS);
+        match (&answer, self.model.apply(&request.operations)) {
+            (Ok(_), Ok(())) | (Err(WriteError::Refused(_)), Err(_)) => {}
+            (answer, expected) => {
+                panic!("the model says {expected:?}, the writer {answer:?} to the bulk {request:?}")
+            }
+        }
+    }
+
+    /// A client that had its answer asks again: nothing is written, and the answer is the first one.
+    pub(crate) async fn client_retry(&mut self) {
+        let Some((request, first)) = self.answered.choose(&mut self.rng) else {
+            return;
+        };
+        let again = self.writer.as_ref().expect("a writer runs").submit(request).await;
+        assert_eq!(again.expect("a first answer"), *first);
+    }
+
+    fn record(&mut self, request: TransactionRequest, answer: Result<CommitAnswer, WriteError>) {
+        match (answer, self.model.apply(&request.operations)) {
+            (Ok(answer), Ok(())) => self.answered.push((request, answer)),
+            (Err(WriteError::Refused(_)), Err(_)) => {}
+            (answer, expected) => panic!("the model says {expected:?}, the writer {answer:?} to {request:?}"),
+        }
+    }
+
+    fn keyed(&mut self, operations: impl IntoIterator<Item = OperationRequest>) -> TransactionRequest {
+        self.requests += 1;
+        keyed(&format!("request-{}", self.requests), operations)
+    }
+}

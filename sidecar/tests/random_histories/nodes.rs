@@ -1,0 +1,87 @@
+//! The nodes of a history: started, crashed at random points, restarted, wiped.
+
+use rand::Rng;
+use rand::seq::IndexedRandom;
+use slipstream::replica::AdvanceError;
+use slipstream::writer::TakeoverError;
+
+use super::History;
+use crate::support::cluster::{ReplicaNode, WriterNode};
+
+const TAKEOVER_POINTS: [&str; 6] = [
+    "takeover::after_claim",
+    "takeover::after_barrier",
+    "takeover::after_settle",
+    "takeover::before_schema_commit",
+    "replica::before_graph_commit",
+    "replica::before_swap",
+];
+const REPLICA_POINTS: [&str; 2] = ["replica::before_graph_commit", "replica::before_swap"];
+
+impl History {
+    pub(crate) fn writer(&mut self) -> WriterNode {
+        self.writer.take().expect("a writer runs")
+    }
+
+    /// Starts the writer on its directory, as often as it takes.
+    pub(crate) async fn start_writer(&mut self) {
+        loop {
+            self.arm(&TAKEOVER_POINTS, 0.4);
+            let mut settings = self.graph.settings("writer");
+            settings.checkpoint_commits = self.rng.random_range(1..20);
+            let started = self.graph.try_start_writer(settings, &self.graph.schema).await;
+            disarm(&TAKEOVER_POINTS);
+            match started {
+                Ok(writer) => {
+                    self.writer = Some(writer);
+                    return;
+                }
+                Err(TakeoverError::Crashed(_)) => {}
+                Err(TakeoverError::Local(detail)) if detail.contains("crash point") => {}
+                Err(error) => panic!("the writer could not take over: {error}"),
+            }
+        }
+    }
+
+    pub(crate) async fn open_replica(&mut self, name: &str) -> ReplicaNode {
+        let (coalesce, checkpoint) = (self.rng.random_range(1..8), self.rng.random_range(1..20));
+        self.graph.start_replica_with(name, coalesce, checkpoint).await
+    }
+
+    pub(crate) async fn restart_replica(&mut self, index: usize, wiped: bool) {
+        let replica = self.replicas.remove(index);
+        let name = replica.name.clone();
+        replica.stop().await;
+        if wiped {
+            std::fs::remove_dir_all(self.graph.data_dir(&name)).expect("a directory to wipe");
+        }
+        let replica = self.open_replica(&name).await;
+        self.replicas.insert(index, replica);
+    }
+
+    pub(crate) async fn pass(&mut self, index: usize) {
+        self.arm(&REPLICA_POINTS, 0.15);
+        let passed = self.replicas[index].pass().await;
+        disarm(&REPLICA_POINTS);
+        match passed {
+            Ok(_) => {}
+            Err(AdvanceError::Crashed(_)) => self.restart_replica(index, false).await,
+            Err(error) => panic!("replica {index} cannot follow: {error}"),
+        }
+    }
+
+    /// Sets one crash point, perhaps.
+    pub(crate) fn arm(&mut self, points: &[&str], probability: f64) {
+        if self.rng.random_bool(probability) {
+            let point = points.choose(&mut self.rng).expect("a point");
+            fail::cfg(*point, "1*return").expect("crash points are compiled in");
+        }
+    }
+}
+
+/// Whatever of these was not met is not met any more.
+pub(crate) fn disarm(points: &[&str]) {
+    for point in points {
+        fail::remove(*point);
+    }
+}
