@@ -188,7 +188,7 @@ impl Apply<'_, '_> {
         // A plain DELETE of a node refuses while an edge remains: the engine checks for us that every edge was named.
         let text = format!(
             "MATCH {} DELETE x RETURN count(*)",
-            pattern(table, ["$from", "$to", "$key"])
+            pattern(table, ["$p_from", "$p_to", "$p_key"])
         );
         // The same key may be named by several tombstones of a range.
         let mut deleted = std::collections::HashSet::new();
@@ -322,7 +322,7 @@ fn set_statement(table: &TableSchema) -> String {
         .collect();
     format!(
         "MATCH {} SET {} RETURN count(*)",
-        pattern(table, ["$from", "$to", "$key"]),
+        pattern(table, ["$p_from", "$p_to", "$p_key"]),
         sets.join(", ")
     )
 }
@@ -335,7 +335,7 @@ fn create_statement(table: &TableSchema) -> String {
         TableKind::Edge { .. } => {
             format!(
                 "{} CREATE (a)-[x:{name} {{{properties}}}]->(b) RETURN count(*)",
-                endpoints(table, "$from", "$to")
+                endpoints(table, "$p_from", "$p_to")
             )
         }
     }

@@ -106,7 +106,7 @@ pub(super) fn find_rows(
     }
     let text = format!(
         "MATCH {} RETURN x.{}",
-        pattern(table, ["$from", "$to", "$key"]),
+        pattern(table, ["$p_from", "$p_to", "$p_key"]),
         quote(ROW_ID)
     );
     keys.iter()
@@ -190,10 +190,10 @@ pub(super) fn pattern(table: &TableSchema, [from, to, key]: [&str; 3]) -> String
 /// The parameters of [`pattern`] for a key.
 pub(super) fn parameters(key: &RowKey) -> Vec<(&'static str, Value)> {
     match key {
-        RowKey::Node(key) => vec![("key", value::from_key(key))],
+        RowKey::Node(key) => vec![("p_key", value::from_key(key))],
         RowKey::Edge { from, to, key } => {
-            let mut parameters = vec![("from", value::from_key(from)), ("to", value::from_key(to))];
-            parameters.extend(key.as_ref().map(|key| ("key", value::from_key(key))));
+            let mut parameters = vec![("p_from", value::from_key(from)), ("p_to", value::from_key(to))];
+            parameters.extend(key.as_ref().map(|key| ("p_key", value::from_key(key))));
             parameters
         }
     }
@@ -233,14 +233,14 @@ fn edges_of(
                 quote(ROW_ID),
             )
         };
-        let outgoing = text(&format!(" {{{}: $key}}", quote(&from.primary_key)), "");
-        let incoming = text("", &format!(" {{{}: $key}}", quote(&to.primary_key)));
+        let outgoing = text(&format!(" {{{}: $p_key}}", quote(&from.primary_key)), "");
+        let incoming = text("", &format!(" {{{}: $p_key}}", quote(&to.primary_key)));
         for node in nodes {
             for statement in [starts.then_some(&outgoing), ends.then_some(&incoming)]
                 .into_iter()
                 .flatten()
             {
-                for row in statements.rows(statement, vec![("key", value::from_key(node))])? {
+                for row in statements.rows(statement, vec![("p_key", value::from_key(node))])? {
                     let edge = found_edge(table, &row)?;
                     if seen.insert(edge.row) {
                         found.push(edge);

@@ -112,18 +112,18 @@ pub(super) fn create(statements: &mut Statements<'_, '_>, watermark: &Watermark)
     let schema = serde_json::to_string(&watermark.graph_schema)
         .map_err(|error| GraphError::Rows(error.to_string()))?;
     statements.run(
-        "CREATE (:Watermark {id: 0, position: $position, schema: $schema})",
+        "CREATE (:Watermark {id: 0, position: $p_position, schema: $p_schema})",
         vec![
-            ("position", position_of(watermark)?),
-            ("schema", Value::String(schema)),
+            ("p_position", position_of(watermark)?),
+            ("p_schema", Value::String(schema)),
         ],
     )?;
     for (table, version) in watermark.tables.iter() {
         statements.run(
-            "CREATE (:SystemMetadata {table_name: $table, lance_version: $version})",
+            "CREATE (:SystemMetadata {table_name: $p_table, lance_version: $p_version})",
             vec![
-                ("table", Value::String(table.to_owned())),
-                ("version", version_of(version)?),
+                ("p_table", Value::String(table.to_owned())),
+                ("p_version", version_of(version)?),
             ],
         )?;
     }
@@ -137,8 +137,8 @@ pub(super) fn advance(
     to: &Watermark,
 ) -> Result<(), GraphError> {
     let moved = statements.count(
-        "MATCH (w:Watermark {id: 0}) SET w.position = $position RETURN count(*)",
-        vec![("position", position_of(to)?)],
+        "MATCH (w:Watermark {id: 0}) SET w.position = $p_position RETURN count(*)",
+        vec![("p_position", position_of(to)?)],
     )?;
     expect_one(moved, "Watermark", "the watermark")?;
     for (table, version) in to
@@ -147,10 +147,10 @@ pub(super) fn advance(
         .filter(|(table, version)| from.tables.get(table) != Some(*version))
     {
         let moved = statements.count(
-            "MATCH (s:SystemMetadata {table_name: $table}) SET s.lance_version = $version RETURN count(*)",
+            "MATCH (s:SystemMetadata {table_name: $p_table}) SET s.lance_version = $p_version RETURN count(*)",
             vec![
-                ("table", Value::String(table.to_owned())),
-                ("version", version_of(version)?),
+                ("p_table", Value::String(table.to_owned())),
+                ("p_version", version_of(version)?),
             ],
         )?;
         expect_one(moved, "SystemMetadata", table)?;
