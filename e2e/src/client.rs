@@ -141,6 +141,28 @@ impl Node {
         self.get("/v1/status").await
     }
 
+    /// A metric's value, without regard to labels; `None` where the node has not recorded it.
+    ///
+    /// # Errors
+    /// As [`Node::status`].
+    pub async fn metric(&self, name: &str) -> Result<Option<f64>, ClientError> {
+        let url = format!("{}/metrics", self.url);
+        let broken = |error: reqwest::Error| ClientError::Exchange {
+            url: url.clone(),
+            detail: root_cause(&error),
+        };
+        let text = self
+            .http
+            .get(&url)
+            .send()
+            .await
+            .map_err(broken)?
+            .text()
+            .await
+            .map_err(broken)?;
+        Ok(metric_in(&text, name))
+    }
+
     /// The commits after `after`, oldest first, at most 1000.
     ///
     /// # Errors
@@ -269,6 +291,14 @@ async fn answer<T: DeserializeOwned>(
     }
 }
 
+/// A line of the Prometheus text format is `name{label="…"} value` or `name value`.
+fn metric_in(text: &str, name: &str) -> Option<f64> {
+    text.lines()
+        .filter_map(|line| line.strip_prefix(name))
+        .find(|rest| rest.starts_with(['{', ' ']))
+        .and_then(|rest| rest.rsplit(' ').next()?.parse().ok())
+}
+
 /// Of an error and its causes the innermost says what happened.
 fn root_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
@@ -276,4 +306,17 @@ fn root_cause(error: &dyn std::error::Error) -> String {
         cause = inner;
     }
     cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_found_by_its_whole_name() {
+        let text = "# TYPE a_b summary\na_b_sum 3\na_b{x=\"1 2\"} 0.5\na_c 7\n";
+        assert_eq!(metric_in(text, "a_b"), Some(0.5));
+        assert_eq!(metric_in(text, "a_c"), Some(7.0));
+        assert_eq!(metric_in(text, "a"), None);
+    }
 }

@@ -73,6 +73,8 @@ impl LocalProcess {
         command.arg("--data-dir").arg(&settings.data_dir);
         command.args(["--port", &settings.base_port.to_string(), "--no-table"]);
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        // Logs are read as plain text.
+        command.env("NO_COLOR", "1");
         if settings.detached {
             command.process_group(0);
         }

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
+/// Longer names of measurements are cut.
+const NAME_CHARACTERS: usize = 64;
+
 /// What a step that passed has to say.
 #[derive(Debug, Default)]
 pub struct Passed {
@@ -96,7 +99,7 @@ impl Measurements {
     pub fn table(&self) -> String {
         let mut table = small_table(&["measured", "value"]);
         for (name, value) in &self.0 {
-            table.add_row([name, value]);
+            table.add_row([&cut(name, NAME_CHARACTERS), value]);
         }
         table.to_string()
     }

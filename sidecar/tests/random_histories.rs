@@ -62,6 +62,8 @@ struct History {
     replicas: Vec<ReplicaNode>,
     answered: Vec<(TransactionRequest, CommitAnswer)>,
     requests: usize,
+    refused: usize,
+    crashes: usize,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -100,6 +102,8 @@ impl History {
             replicas: Vec::new(),
             answered: Vec::new(),
             requests: 0,
+            refused: 0,
+            crashes: 0,
         };
         history.start_writer().await;
         for index in 0..REPLICAS {

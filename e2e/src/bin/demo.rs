@@ -17,7 +17,7 @@ use slipstream_e2e::steps::{self, REPLICAS, Scene, StepError};
 
 /// Where `--keep` leaves the graph, below the current directory.
 const KEPT: &str = ".slipstream/demo";
-const LOG_LINES: usize = 25;
+const LOG_LINES: usize = 10;
 
 /// Shows Slipstream on real data: loads, changes, kills, scales, queries, and verifies each step
 #[derive(Debug, Parser)]

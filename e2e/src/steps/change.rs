@@ -1,4 +1,4 @@
-//! Step 4a: live updates and deletes, read back from every replica, and a transaction that is refused whole.
+//! Step 4: live updates and deletes, read back from every replica, and a transaction that is refused whole.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Step 5: a replica is killed; the other one goes on answering, and the killed one comes back by itself.
+//! Step 6: a replica is killed; the other one goes on answering, and the killed one comes back by itself.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Step 4b: how long a small commit takes, and how long until every replica shows it.
+//! Step 5: how long a small commit takes, and how long until every replica shows it.
 //!
 //! Visible means: a plain query, without any floor, answers the new values. What is measured begins with the commit's
 //! answer and ends with the query's, so it holds the time of one query as well.

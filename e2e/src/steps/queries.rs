@@ -1,4 +1,4 @@
-//! Step 7: the example's four queries, asked of a replica, and of the writer for comparison.
+//! Step 8: the example's four queries, asked of a replica, and of the writer for comparison.
 
 use std::path::Path;
 use std::time::Instant;

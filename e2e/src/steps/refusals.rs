@@ -1,4 +1,4 @@
-//! Step 8: a replica takes no change, and no query reaches outside the graph.
+//! Step 9: a replica takes no change, and no query reaches outside the graph.
 
 use serde_json::{Value, json};
 

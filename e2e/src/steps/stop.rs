@@ -1,4 +1,4 @@
-//! Step 9: a clean stop; nobody is left.
+//! Step 10: a clean stop; nobody is left.
 
 use std::time::{Duration, Instant};
 
