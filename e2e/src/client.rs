@@ -8,8 +8,9 @@ use std::time::Duration;
 use reqwest::{Client, Method, Response};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
+pub use crate::answers::{Answer, Column, Commit, CommitAnswer, Head, NodeStatus};
 pub use crate::problem::{ClientError, Problem};
 
 /// `Content-Type` of a Parquet body.
@@ -33,59 +34,6 @@ pub struct Node {
     /// Scheme and authority, without a slash at the end.
     pub url: String,
     http: Client,
-}
-
-/// `GET /v1/status`.
-#[derive(Debug, Clone, Deserialize)]
-pub struct NodeStatus {
-    pub pid: u32,
-    pub ready: bool,
-    /// The watermark; `None` before the first graph.
-    pub seq: Option<u64>,
-    pub head: Head,
-    /// Everything else.
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
-}
-
-/// The newest commit a node knows of.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Head {
-    pub seq: u64,
-}
-
-/// What a commit is answered with.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct CommitAnswer {
-    pub tx_id: String,
-    pub seq: u64,
-}
-
-/// One entry of `GET /v1/commits`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Commit {
-    pub seq: u64,
-    pub tx_id: String,
-    pub prev_tx_id: String,
-    pub epoch: u64,
-    pub kind: String,
-}
-
-/// The JSON answer of a query.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Answer {
-    pub columns: Vec<Column>,
-    pub rows: Vec<Vec<Value>>,
-    pub tx_id: String,
-    /// The commit that the answer was computed at.
-    pub seq: u64,
-    pub truncated: bool,
-}
-
-/// A column of an answer.
-#[derive(Debug, Clone, Deserialize)]
-pub struct Column {
-    pub name: String,
 }
 
 /// The body of `POST /v1/query`.

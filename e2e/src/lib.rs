@@ -8,6 +8,7 @@
 //!                      └─> report ───────── lines and measurements for people
 //! ```
 
+pub mod answers;
 pub mod client;
 pub mod debian;
 pub mod local_process;

@@ -149,6 +149,19 @@ impl History {
             let commits = commits_of_key(&records, key);
             assert_eq!(commits.len(), 1, "key {key} is in {} commits", commits.len());
         }
+        let groups = records
+            .iter()
+            .filter(|record| record.idempotency.len() > 1)
+            .count();
+        let (answers, refused, crashes) = (self.answered.len(), self.refused, self.crashes);
+        println!(
+            "{answers} transactions, {refused} refused, {} commits, {groups} of several transactions, {crashes} crashes",
+            records.len()
+        );
+        assert!(
+            answers > 20 && refused > 0 && groups > 0 && crashes > 0,
+            "too quiet to mean anything"
+        );
         let head = records.last().expect("a commit");
         let lance = lake_dump(&self.graph.lake().await, &self.model.schema, &head.tables).await;
         if let Some(difference) = first_difference(&self.model.content, &lance.content) {

@@ -204,6 +204,6 @@ fn fill(
         watermark::create(&mut statements, target)?;
         statements.execute("COMMIT")?;
     }
-    graph.checkpoint()?;
+    graph.checkpoint(true)?;
     Ok(graph)
 }

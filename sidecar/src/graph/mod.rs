@@ -62,6 +62,9 @@ pub struct Graph {
     database: Option<Database>,
     directory: PathBuf,
     schema: Arc<Schema>,
+    /// Shared by queries, exclusive for a checkpoint: beside an open reader the engine's checkpoint shows that reader a mix
+    /// of two commits (`tests/reads_during_apply.rs`).
+    readers: std::sync::RwLock<()>,
     retired: std::sync::atomic::AtomicBool,
 }
 
@@ -97,6 +100,7 @@ impl Graph {
             database: Some(database),
             directory: directory.to_owned(),
             schema,
+            readers: std::sync::RwLock::new(()),
             retired: std::sync::atomic::AtomicBool::new(false),
         })
     }
@@ -143,12 +147,26 @@ impl Graph {
         watermark::read(&self.connect()?)
     }
 
-    /// Merges the write-ahead log into the database file. Not while an apply is open. Blocks.
-    pub fn checkpoint(&self) -> Result<(), GraphError> {
-        self.connect()?
-            .query("CHECKPOINT")
-            .map(drop)
-            .map_err(GraphError::engine("checkpoint"))
+    /// Merges the write-ahead log into the database file, while no query runs. Where one does: `false`, to be tried again,
+    /// or, when `overdue`, waits for its end and lets new ones wait. Not while an apply is open. Blocks.
+    pub fn checkpoint(&self, overdue: bool) -> Result<bool, GraphError> {
+        let _alone = match self.readers.try_write() {
+            Ok(alone) => alone,
+            Err(std::sync::TryLockError::WouldBlock) if !overdue => return Ok(false),
+            Err(_) => self
+                .readers
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        };
+        let done = self.connect()?.query("CHECKPOINT").map(drop);
+        done.map(|()| true).map_err(GraphError::engine("checkpoint"))
+    }
+
+    /// Held by a query from its first to its last use of the engine.
+    fn reading(&self) -> std::sync::RwLockReadGuard<'_, ()> {
+        self.readers
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Bytes of the database's files, the write-ahead log among them.

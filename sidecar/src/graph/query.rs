@@ -63,6 +63,7 @@ impl Graph {
     /// # Errors
     /// [`GraphError::Query`] for the user's mistakes, [`GraphError::Timeout`]; the graph itself is never in doubt after a read.
     pub fn query(&self, request: &QueryRequest, events: &mpsc::Sender<QueryEvent>) -> Result<(), GraphError> {
+        let _reading = self.reading();
         let connection = self.connect()?;
         connection.set_query_timeout(
             u64::try_from(request.timeout.as_millis())
@@ -123,14 +124,12 @@ impl Graph {
             return Ok(());
         }
         let mut batch = Vec::with_capacity(BATCH_ROWS);
-        let mut sent = 0;
         let mut truncated = false;
-        for row in result {
+        for (sent, row) in (0..).zip(result) {
             if sent == request.limit {
                 truncated = true;
                 break;
             }
-            sent += 1;
             let cells = row
                 .into_iter()
                 .enumerate()

@@ -159,7 +159,7 @@ fn without_time_zone(array: &ArrayRef) -> ArrayRef {
 pub(super) fn key_batch(keys: &[&RowKey]) -> Result<RecordBatch, GraphError> {
     let index = Int64Array::from_iter_values(0..keys.len() as i64);
     let mut columns: Vec<(&str, ArrayRef)> = vec![("c_i", Arc::new(index))];
-    let column = |pick: &dyn Fn(&RowKey) -> Option<Key>| -> Result<Option<ArrayRef>, GraphError> {
+    let column = |pick: KeyPart| -> Result<Option<ArrayRef>, GraphError> {
         let picked: Vec<Option<Key>> = keys.iter().map(|key| pick(key)).collect();
         Ok(match picked.first() {
             Some(Some(Key::Int(_))) => Some(Arc::new(Int64Array::from_iter(picked.iter().map(
@@ -179,23 +179,37 @@ pub(super) fn key_batch(keys: &[&RowKey]) -> Result<RecordBatch, GraphError> {
             _ => None,
         })
     };
-    let parts: [(&str, &dyn Fn(&RowKey) -> Option<Key>); 3] = [
-        ("c_from", &|key| match key {
-            RowKey::Edge { from, .. } => Some(from.clone()),
-            RowKey::Node(_) => None,
-        }),
-        ("c_to", &|key| match key {
-            RowKey::Edge { to, .. } => Some(to.clone()),
-            RowKey::Node(_) => None,
-        }),
-        ("c_key", &|key| match key {
-            RowKey::Edge { key, .. } => key.clone(),
-            RowKey::Node(key) => Some(key.clone()),
-        }),
-    ];
-    for (name, pick) in parts {
-        columns.extend(column(pick)?.map(|array| (name, array)));
+    for (name, part) in [
+        ("c_from", key_from as KeyPart),
+        ("c_to", key_to),
+        ("c_key", key_key),
+    ] {
+        columns.extend(column(part)?.map(|array| (name, array)));
     }
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true)))
         .map_err(rows)
+}
+
+/// One part of a row's identity, where its kind has that part.
+type KeyPart = fn(&RowKey) -> Option<Key>;
+
+fn key_from(key: &RowKey) -> Option<Key> {
+    match key {
+        RowKey::Edge { from, .. } => Some(from.clone()),
+        RowKey::Node(_) => None,
+    }
+}
+
+fn key_to(key: &RowKey) -> Option<Key> {
+    match key {
+        RowKey::Edge { to, .. } => Some(to.clone()),
+        RowKey::Node(_) => None,
+    }
+}
+
+fn key_key(key: &RowKey) -> Option<Key> {
+    match key {
+        RowKey::Edge { key, .. } => key.clone(),
+        RowKey::Node(key) => Some(key.clone()),
+    }
 }

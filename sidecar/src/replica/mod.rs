@@ -228,19 +228,27 @@ impl Replica {
         if self.since_checkpoint < self.checkpoint_commits {
             return Ok(());
         }
-        self.since_checkpoint = 0;
-        checkpoint(&self.advancer).await
+        let since = std::mem::take(&mut self.since_checkpoint);
+        if !checkpoint(&self.advancer, since, self.checkpoint_commits).await? {
+            self.since_checkpoint = since;
+        }
+        Ok(())
     }
 }
 
-/// Merges the local graph's write-ahead log; a failure puts the graph in doubt.
-pub(crate) async fn checkpoint(advancer: &Advancer) -> Result<(), AdvanceError> {
+/// A checkpoint that queries put off for this many times its cadence makes them wait.
+const CHECKPOINT_OVERDUE: u64 = 10;
+
+/// Merges the local graph's write-ahead log, `since` commits after the last time; `false` when queries put it off. A failure
+/// puts the graph in doubt.
+pub(crate) async fn checkpoint(advancer: &Advancer, since: u64, cadence: u64) -> Result<bool, AdvanceError> {
     let Some(graph) = advancer.local.current() else {
-        return Ok(());
+        return Ok(true);
     };
-    let done = tokio::task::spawn_blocking(move || graph.checkpoint()).await;
+    let overdue = since >= cadence.saturating_mul(CHECKPOINT_OVERDUE);
+    let done = tokio::task::spawn_blocking(move || graph.checkpoint(overdue)).await;
     match done {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => {
             advancer.local.discard();
             Err(error.into())

@@ -399,10 +399,14 @@ impl Session {
         if self.since_checkpoint < self.settings.checkpoint_commits {
             return;
         }
-        self.since_checkpoint = 0;
-        if let Err(error) = crate::replica::checkpoint(&self.advancer).await {
-            tracing::warn!(%error, "failed to checkpoint the local graph");
-            self.rebuild_graph().await;
+        let since = std::mem::take(&mut self.since_checkpoint);
+        match crate::replica::checkpoint(&self.advancer, since, self.settings.checkpoint_commits).await {
+            Ok(true) => {}
+            Ok(false) => self.since_checkpoint = since,
+            Err(error) => {
+                tracing::warn!(%error, "failed to checkpoint the local graph");
+                self.rebuild_graph().await;
+            }
         }
     }
 }

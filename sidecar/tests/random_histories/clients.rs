@@ -13,6 +13,7 @@ use slipstream::writer::{
 
 use super::History;
 use super::nodes::disarm;
+use crate::support::cluster::WriterNode;
 use crate::support::generator;
 use crate::support::requests::keyed;
 
@@ -23,6 +24,7 @@ const COMMIT_POINTS: [&str; 4] = [
     "writer::after_record",
     "writer::before_answer",
 ];
+
 impl History {
     /// Several clients at once; perhaps the writer dies meanwhile.
     pub(crate) async fn transactions(&mut self) {
@@ -33,7 +35,9 @@ impl History {
             let _ = planned.apply(&operations);
             requests.push(self.keyed(operations));
         }
+        let before = self.graph.current_graph("writer");
         let answers = self.submit(&requests).await;
+        self.assert_in_place("writer", before);
         for (request, answer) in requests.into_iter().zip(answers) {
             self.record(request, answer);
         }
@@ -76,15 +80,11 @@ impl History {
                 let writer = self.writer();
                 if killed_after_ms.is_some() {
                     writer.killed().await;
+                    self.crashes += 1;
                     self.start_writer().await;
                     return self.with_retries(requests, answers).await;
                 }
-                let ended = writer.ended().await;
-                assert!(
-                    matches!(ended, Err(CommitError::Crashed(_))),
-                    "the writer ended with {ended:?}"
-                );
-                self.start_writer().await;
+                self.crashed(writer).await;
             }
         }
         disarm(&COMMIT_POINTS);
@@ -108,6 +108,17 @@ impl History {
         known
     }
 
+    /// The writer met a crash point; another takes over.
+    async fn crashed(&mut self, writer: WriterNode) {
+        let ended = writer.ended().await;
+        assert!(
+            matches!(ended, Err(CommitError::Crashed(_))),
+            "the writer ended with {ended:?}"
+        );
+        self.crashes += 1;
+        self.start_writer().await;
+    }
+
     /// One bulk request; a client that got no answer sends it again with the same key.
     pub(crate) async fn bulk(&mut self) {
         let count = if self.rng.random_bool(0.15) {
@@ -122,6 +133,7 @@ impl History {
         let request = self.keyed([operation.clone()]);
         let key = request.idempotency_key.clone().expect("a key");
         let batch_rows = self.rng.random_range(1..=rows.len());
+        let before = self.graph.current_graph("writer");
         self.arm(&COMMIT_POINTS, 0.35);
         let answer = loop {
             let writer = self.writer.as_ref().expect("a writer runs");
@@ -140,13 +152,10 @@ impl History {
             if !matches!(answer, Err(WriteError::Unknown)) {
                 break answer;
             }
-            let ended = self.writer().ended().await;
-            assert!(
-                matches!(ended, Err(CommitError::Crashed(_))),
-                "the writer ended with {ended:?}"
-            );
-            self.start_writer().await;
+            let writer = self.writer();
+            self.crashed(writer).await;
         };
+        self.assert_in_place("writer", before);
         disarm(&COMMIT_POINTS);
         match (&answer, self.model.apply(&request.operations)) {
             (Ok(_), Ok(())) | (Err(WriteError::Refused(_)), Err(_)) => {}
@@ -168,7 +177,7 @@ impl History {
     fn record(&mut self, request: TransactionRequest, answer: Result<CommitAnswer, WriteError>) {
         match (answer, self.model.apply(&request.operations)) {
             (Ok(answer), Ok(())) => self.answered.push((request, answer)),
-            (Err(WriteError::Refused(_)), Err(_)) => {}
+            (Err(WriteError::Refused(_)), Err(_)) => self.refused += 1,
             (answer, expected) => panic!("the model says {expected:?}, the writer {answer:?} to {request:?}"),
         }
     }

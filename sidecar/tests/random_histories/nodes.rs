@@ -27,17 +27,19 @@ impl History {
     pub(crate) async fn start_writer(&mut self) {
         loop {
             self.arm(&TAKEOVER_POINTS, 0.4);
+            let before = self.graph.current_graph("writer");
             let mut settings = self.graph.settings("writer");
             settings.checkpoint_commits = self.rng.random_range(1..20);
             let started = self.graph.try_start_writer(settings, &self.graph.schema).await;
             disarm(&TAKEOVER_POINTS);
+            self.assert_in_place("writer", before);
             match started {
                 Ok(writer) => {
                     self.writer = Some(writer);
                     return;
                 }
-                Err(TakeoverError::Crashed(_)) => {}
-                Err(TakeoverError::Local(detail)) if detail.contains("crash point") => {}
+                Err(TakeoverError::Crashed(_)) => self.crashes += 1,
+                Err(TakeoverError::Local(detail)) if detail.contains("crash point") => self.crashes += 1,
                 Err(error) => panic!("the writer could not take over: {error}"),
             }
         }
@@ -60,13 +62,30 @@ impl History {
     }
 
     pub(crate) async fn pass(&mut self, index: usize) {
+        let name = self.replicas[index].name.clone();
+        let before = self.graph.current_graph(&name);
         self.arm(&REPLICA_POINTS, 0.15);
         let passed = self.replicas[index].pass().await;
         disarm(&REPLICA_POINTS);
         match passed {
             Ok(_) => {}
-            Err(AdvanceError::Crashed(_)) => self.restart_replica(index, false).await,
-            Err(error) => panic!("replica {index} cannot follow: {error}"),
+            Err(AdvanceError::Crashed(_)) => {
+                self.crashes += 1;
+                self.restart_replica(index, false).await;
+            }
+            Err(error) => panic!("{name} cannot follow: {error}"),
+        }
+        self.assert_in_place(&name, before);
+    }
+
+    /// A node that had a graph goes on with it: a rebuild would hide that it could not apply a commit.
+    pub(crate) fn assert_in_place(&self, name: &str, before: Option<String>) {
+        if before.is_some() {
+            assert_eq!(
+                self.graph.current_graph(name),
+                before,
+                "{name} had to rebuild its graph"
+            );
         }
     }
 

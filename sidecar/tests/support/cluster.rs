@@ -71,6 +71,11 @@ impl TestGraph {
         self.directory.path().join(name)
     }
 
+    /// The name of the graph that the node would open, were it started now.
+    pub(crate) fn current_graph(&self, name: &str) -> Option<String> {
+        std::fs::read_to_string(self.data_dir(name).join("CURRENT")).ok()
+    }
+
     /// A fresh connection to the tables.
     pub(crate) async fn lake(&self) -> Lake {
         Lake::open(&self.uri).await.expect("the tables' directory")

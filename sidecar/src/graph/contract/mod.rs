@@ -4,6 +4,7 @@
 
 mod crash;
 mod load_from;
+mod sums;
 mod transactions;
 
 use std::path::Path;
