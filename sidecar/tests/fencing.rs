@@ -25,20 +25,16 @@ fn item(name: &str, owner: &str) -> TransactionRequest {
     transaction([upsert("Item", [json!({"name": name, "owner": owner})])])
 }
 
-/// The newest version of `Item` in Lance, committed or not.
-async fn newest_version(graph: &TestGraph) -> LanceVersion {
-    graph
-        .lake()
-        .await
-        .newest("Item")
-        .await
-        .expect("the table")
-        .version()
+/// The newest version of a table in Lance, committed or not.
+async fn newest_version(graph: &TestGraph, table: &str) -> LanceVersion {
+    let lake = graph.lake().await;
+    lake.newest(table).await.expect("the table").version()
 }
 
-async fn committed_version(graph: &TestGraph) -> LanceVersion {
+/// The version of a table that the newest commit names.
+async fn committed_version(graph: &TestGraph, table: &str) -> LanceVersion {
     let head = graph.log.head(Seq(0)).await.expect("a log").expect("a commit");
-    head.tables.get("Item").expect("the table's version")
+    head.tables.get(table).expect("the table's version")
 }
 
 /// The writer, a replica and a fresh rebuild hold what the model holds.
@@ -65,18 +61,26 @@ async fn the_older_of_two_writers_is_fenced_and_no_commit_of_the_newer_is_lost()
     let before = newer.commit(&item("a", "newer")).await;
     model.apply(&item("a", "newer").operations).expect("valid");
 
-    // It has not noticed yet: the Lance version that it writes on top of the newer one's is in no commit.
-    let fenced = older.submit(&item("stray", "older")).await;
+    // It has not noticed yet. The newer one has not touched this table, so the write succeeds, as a version of no commit.
+    let fenced = older
+        .submit(&transaction([upsert("NEXT", [json!({"from": "a", "to": "b"})])]))
+        .await;
     assert!(
         matches!(fenced, Err(WriteError::Fenced { .. })),
         "the older writer answered {fenced:?}"
     );
+    let (newest, committed) = (
+        newest_version(&graph, "NEXT").await,
+        committed_version(&graph, "NEXT").await,
+    );
+    assert!(newest > committed, "the older writer left no stray version");
     let ended = older.ended().await;
     assert!(
         matches!(ended, Err(CommitError::Fenced(_))),
         "the older writer ended with {ended:?}"
     );
 
+    // The newer one finds the stray version in its way, restores and goes on.
     let request = transaction([
         upsert("Item", [json!({"name": "c", "owner": "newer"})]),
         upsert("NEXT", [json!({"from": "a", "to": "c"})]),
@@ -89,6 +93,38 @@ async fn the_older_of_two_writers_is_fenced_and_no_commit_of_the_newer_is_lost()
     assert_holds("the replica that saw both", &replica.graph(), &model).await;
     let records = checked_log(&graph.log).await;
     answers.iter().for_each(|answer| assert_in_log(&records, answer));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_older_writer_that_meets_a_newer_ones_version_restores_nothing() {
+    let _scenario = crash_points();
+    let graph = TestGraph::new(SCHEMA);
+    let mut model = Model::new(&graph.schema);
+    let older = graph.start_writer("older").await;
+    // By its first commit it is past its first heartbeat.
+    older.commit(&item("a", "older")).await;
+    let newer = graph.start_writer("newer").await;
+    newer.commit(&item("a", "newer")).await;
+    model.apply(&item("a", "newer").operations).expect("valid");
+    let fenced = older.submit(&item("a", "older")).await;
+    assert!(
+        matches!(fenced, Err(WriteError::Fenced { .. })),
+        "the older writer answered {fenced:?}"
+    );
+    let ended = older.ended().await;
+    assert!(
+        matches!(ended, Err(CommitError::Fenced(_))),
+        "the older writer ended with {ended:?}"
+    );
+    newer.commit(&item("b", "newer")).await;
+    model.apply(&item("b", "newer").operations).expect("valid");
+    assert_all_hold(&graph, &newer, &model).await;
+    let restored = newest_version(&graph, "Item").await;
+    assert_eq!(
+        restored,
+        committed_version(&graph, "Item").await,
+        "something was restored over a commit"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -109,9 +145,9 @@ async fn an_older_writer_that_stalled_before_its_commit_point_cannot_commit_and_
             newer.commit(&item("a", owner)).await;
             model.apply(&item("a", owner).operations).expect("valid");
         }
-        let committed = committed_version(&graph).await;
+        let committed = committed_version(&graph, "Item").await;
         assert_eq!(
-            newest_version(&graph).await,
+            newest_version(&graph, "Item").await,
             committed,
             "the newer writer's version is the newest"
         );
@@ -124,8 +160,8 @@ async fn an_older_writer_that_stalled_before_its_commit_point_cannot_commit_and_
     );
     assert!(matches!(older.ended().await, Err(CommitError::Fenced(_))));
     assert_eq!(
-        newest_version(&graph).await,
-        committed_version(&graph).await,
+        newest_version(&graph, "Item").await,
+        committed_version(&graph, "Item").await,
         "the fenced writer wrote to a table"
     );
 
@@ -156,7 +192,10 @@ async fn versions_that_a_crashed_writer_left_behind_are_in_no_commit_and_the_nex
             "the writer answered {crashed:?} at {point}"
         );
         assert!(matches!(writer.ended().await, Err(CommitError::Crashed(_))));
-        let (newest, committed) = (newest_version(&graph).await, committed_version(&graph).await);
+        let (newest, committed) = (
+            newest_version(&graph, "Item").await,
+            committed_version(&graph, "Item").await,
+        );
         assert!(
             newest > committed,
             "no stray version at {point}: {newest} and {committed}"

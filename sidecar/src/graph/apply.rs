@@ -38,7 +38,12 @@ pub enum ApplyStep {
     /// Rows that tombstones name. Those that the graph does not hold were created and deleted within the range.
     Delete { table: String, keys: Vec<RowKey> },
     /// The end state of rows, with [`LANCE_ROW_ID`].
-    Upsert { table: String, rows: RecordBatch },
+    Upsert {
+        table: String,
+        rows: RecordBatch,
+        /// `false`: Lance says that no row of the table is gone, so none of these replaces one.
+        replaces: bool,
+    },
     /// The rows of a table that are gone according to Lance: must be exactly those that the steps before deleted or replaced.
     Check { table: String, gone: IdDigest },
     /// The commit that the graph holds then.
@@ -176,7 +181,11 @@ impl Apply<'_, '_> {
         let graph = self.graph;
         match step {
             ApplyStep::Delete { table, keys } => self.delete(graph.table(&table)?, &keys),
-            ApplyStep::Upsert { table, rows } => self.upsert(graph.table(&table)?, &rows),
+            ApplyStep::Upsert {
+                table,
+                rows,
+                replaces,
+            } => self.upsert(graph.table(&table)?, &rows, replaces),
             ApplyStep::Check { table, gone } => self.check(&table, gone),
             ApplyStep::Watermark { from, to } => watermark::advance(&mut self.statements, &from, &to),
         }
@@ -204,7 +213,11 @@ impl Apply<'_, '_> {
         Ok(())
     }
 
-    fn upsert(&mut self, table: &TableSchema, rows: &RecordBatch) -> Result<(), GraphError> {
+    fn upsert(&mut self, table: &TableSchema, rows: &RecordBatch, replaces: bool) -> Result<(), GraphError> {
+        if !replaces && rows.num_rows() >= BULK_ROWS {
+            let all: Vec<usize> = (0..rows.num_rows()).collect();
+            return self.upsert_in_bulk(table, rows, &[], &all);
+        }
         let keys = row_keys(table, rows);
         let references: Vec<&RowKey> = keys.iter().collect();
         let found = find_rows(&mut self.statements, table, &references, self.graph.directory())?;

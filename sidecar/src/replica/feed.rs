@@ -9,7 +9,7 @@ use arrow::array::{AsArray, RecordBatch};
 use futures::TryStreamExt;
 
 use crate::graph::{ApplySession, ApplyStep, GraphError, Watermark};
-use crate::lake::{Lake, TableAt};
+use crate::lake::Lake;
 use crate::rows::RowKey;
 use crate::schema::{Schema, TOMBSTONES};
 
@@ -50,46 +50,38 @@ pub async fn feed(
             }
         }
     }
-    let in_order = || {
-        schema
-            .tables()
-            .iter()
-            .filter_map(|table| changed.get(&table.name))
-    };
-    for (begin, table) in in_order() {
+    let mut checks = Vec::new();
+    for (begin, table) in schema
+        .tables()
+        .iter()
+        .filter_map(|table| changed.get(&table.name))
+    {
+        let gone = table.deleted_since(*begin).await?;
         let mut batches = table.upserts_since(*begin).await?;
         while let Some(rows) = batches.try_next().await? {
             if rows.num_rows() > 0 {
+                let (table, replaces) = (table.name().to_owned(), gone.count > 0);
                 session
                     .send(ApplyStep::Upsert {
-                        table: table.name().to_owned(),
+                        table,
                         rows,
+                        replaces,
                     })
                     .await?;
             }
         }
+        checks.push(ApplyStep::Check {
+            table: table.name().to_owned(),
+            gone,
+        });
     }
-    for (begin, table) in in_order() {
-        check(session, table, *begin).await?;
+    for check in checks {
+        session.send(check).await?;
     }
     session
         .send(ApplyStep::Watermark {
             from: Box::new(from.clone()),
             to: Box::new(to.clone()),
-        })
-        .await
-}
-
-async fn check(
-    session: &ApplySession,
-    table: &TableAt,
-    begin: crate::ids::LanceVersion,
-) -> Result<(), GraphError> {
-    let gone = table.deleted_since(begin).await?;
-    session
-        .send(ApplyStep::Check {
-            table: table.name().to_owned(),
-            gone,
         })
         .await
 }
