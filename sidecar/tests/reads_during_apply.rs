@@ -115,6 +115,7 @@ async fn readers_never_see_half_a_commit_while_a_node_applies_and_while_it_rebui
     let accounts = (0..ACCOUNTS).map(|id| json!({"id": id, "balance": OPENING_BALANCE}));
     writer.commit(&transaction([upsert("Account", accounts)])).await;
     let first = writer.commit(&bank.transfer()).await.seq.0;
+    // A checkpoint every two commits, beside the readers.
     let mut replica = graph.start_replica_with("replica", 4, 2).await;
     replica.catch_up().await;
 

@@ -11,7 +11,7 @@ const TARGET: f64 = 1.3;
 /// A smaller one cannot take the `COPY` of the long graph.
 const POOL_BYTES: u64 = 256 << 20;
 /// Items, and as many links; the long graph has ten times as many of each.
-const ITEMS: i64 = 300_000;
+const ITEMS: i64 = 100_000;
 
 /// Each repetition builds with two fresh processes.
 ///

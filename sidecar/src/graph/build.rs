@@ -21,8 +21,9 @@ use crate::lake::{Lake, TableAt};
 use crate::schema::kuzu_types::{create_table, quote, string_literal};
 use crate::schema::{Schema, TableSchema};
 
-/// Rows per `COPY`: bounds the spill on disk and the engine's working memory, whatever the table's length.
-const COPY_ROWS: u64 = 500_000;
+/// Rows of a node table per `COPY`: bounds the spill on disk. An edge table goes in one `COPY`: a second one merges into what
+/// the first left in memory, needs more of it, and the engine crashed when it rolled such a one back.
+const NODE_COPY_ROWS: u64 = 500_000;
 
 /// What a build did.
 #[derive(Debug, Clone, Copy, Default)]
@@ -33,7 +34,7 @@ pub struct BuildReport {
 
 /// Builds the graph of one commit in `directory`, which must be empty or missing.
 ///
-/// Memory: one scan batch and the engine's buffer pool; disk: two spills of 500,000 rows next to the database.
+/// Memory: one scan batch and the engine's buffer pool; disk: spills of 500,000 nodes or one edge table next to the database.
 pub async fn build(
     lake: &Lake,
     target: &Watermark,
@@ -114,7 +115,7 @@ async fn spill_table(
             Ok(writer)
         });
         let writer = joined(writer.await)?;
-        if writer.rows < COPY_ROWS {
+        if !table.is_node() || writer.rows < NODE_COPY_ROWS {
             open = Some(writer);
         } else {
             hand_over(

@@ -1,10 +1,10 @@
 //! The writer's way to change a table: rows out by row id and rows in, as one Lance version on top of a known one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arrow::array::RecordBatchReader;
-use lance::dataset::rowids::get_row_id_index;
+use lance::dataset::rowids::load_row_id_sequence;
 use lance::dataset::transaction::{Operation, Transaction, UpdateMode};
 use lance::dataset::{CommitBuilder, InsertBuilder, NewColumnTransform, WriteMode, WriteParams};
 use lance::table::format::Fragment;
@@ -140,21 +140,7 @@ impl TableAt {
         if rows.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
-        let index = get_row_id_index(&self.dataset)
-            .await
-            .map_err(failed())?
-            .ok_or_else(|| self.mismatch("no stable row ids".to_owned(), "stable row ids"))?;
-        let mut by_fragment: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-        for row in rows {
-            let address = index
-                .get(row.0)
-                .map_err(failed())?
-                .ok_or_else(|| self.mismatch(format!("no row with id {row}"), "that row"))?;
-            by_fragment
-                .entry(address.fragment_id())
-                .or_default()
-                .push(address.row_offset());
-        }
+        let by_fragment = self.locate(rows).await?;
         let (mut updated, mut removed) = (Vec::new(), Vec::new());
         for (fragment_id, offsets) in by_fragment {
             let fragment = self
@@ -167,6 +153,51 @@ impl TableAt {
             }
         }
         Ok((updated, removed))
+    }
+
+    /// Where rows are: offsets by fragment. Reads the fragments' id sequences, which Lance caches and which stay the same from
+    /// version to version; Lance's own index of the whole table is built anew for every version.
+    async fn locate(&self, rows: &[RowId]) -> Result<BTreeMap<u32, Vec<u32>>, LakeError> {
+        let failed = || LakeError::storage("delete from", self.name());
+        let mut missing: BTreeSet<u64> = rows.iter().map(|row| row.0).collect();
+        let mut found: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+        for fragment in self.dataset.get_fragments() {
+            if missing.is_empty() {
+                break;
+            }
+            let sequence = load_row_id_sequence(&self.dataset, fragment.metadata())
+                .await
+                .map_err(failed())?;
+            let Some(range) = sequence.row_id_range() else {
+                continue;
+            };
+            let candidates: Vec<u64> = missing.range(range).copied().collect();
+            if candidates.is_empty() {
+                continue;
+            }
+            // A row that an earlier version deleted still has its place in the sequence.
+            let deleted = fragment.get_deletion_vector().await.map_err(failed())?;
+            for id in candidates {
+                let mut first = 0;
+                let mut offset = None;
+                for segment in sequence.segments() {
+                    offset = segment.position(id).and_then(|at| u32::try_from(first + at).ok());
+                    if offset.is_some() {
+                        break;
+                    }
+                    first += segment.len();
+                }
+                let live = offset.filter(|at| deleted.as_ref().is_none_or(|deleted| !deleted.contains(*at)));
+                if let Some(offset) = live {
+                    found.entry(fragment.id() as u32).or_default().push(offset);
+                    missing.remove(&id);
+                }
+            }
+        }
+        match missing.first() {
+            None => Ok(found),
+            Some(id) => Err(self.mismatch(format!("no row with id {id}"), "that row")),
+        }
     }
 
     fn mismatch(&self, found: String, expected: &str) -> LakeError {

@@ -18,7 +18,7 @@ mod transaction;
 mod validate;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -74,6 +74,8 @@ pub struct Writer {
     queue: mpsc::Sender<Job>,
     schema: Arc<Schema>,
     spool_dir: PathBuf,
+    /// By whom this writer was fenced, once it was: what a client is told when the queue is closed.
+    fenced: Arc<OnceLock<String>>,
 }
 
 impl Writer {
@@ -116,10 +118,20 @@ impl Writer {
                 answer,
             })
             .await;
-        sent.map_err(|_| WriteError::NotCommitted {
-            detail: "the writer stopped".to_owned(),
-        })?;
+        sent.map_err(|_| self.stopped())?;
         answered.await.unwrap_or(Err(WriteError::Unknown))
+    }
+
+    /// Why nothing is taken any more. Nothing of what was handed over now was begun.
+    fn stopped(&self) -> WriteError {
+        match self.fenced.get() {
+            Some(detail) => WriteError::Fenced {
+                detail: detail.clone(),
+            },
+            None => WriteError::NotCommitted {
+                detail: "the writer stopped".to_owned(),
+            },
+        }
     }
 
     async fn enqueue(&self, work: Work) -> Result<CommitAnswer, WriteError> {
@@ -130,9 +142,7 @@ impl Writer {
                 mpsc::error::TrySendError::Full(_) => WriteError::Overloaded {
                     queued: self.queue.max_capacity(),
                 },
-                mpsc::error::TrySendError::Closed(_) => WriteError::NotCommitted {
-                    detail: "the writer stopped".to_owned(),
-                },
+                mpsc::error::TrySendError::Closed(_) => self.stopped(),
             })?;
         answered.await.unwrap_or(Err(WriteError::Unknown))
     }

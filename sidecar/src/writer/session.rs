@@ -1,7 +1,7 @@
 //! A writer's life after its takeover: jobs in, commits out, a heartbeat beside.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,7 @@ pub(super) struct Session {
     pub(super) bases: HashMap<String, TableAt>,
     pub(super) known_keys: KnownKeys,
     since_checkpoint: u64,
+    fenced: Arc<OnceLock<String>>,
 }
 
 impl RunningWriter {
@@ -93,6 +94,7 @@ impl RunningWriter {
             )
         })?;
         let (queue, jobs) = mpsc::channel(settings.queue.max(1));
+        let fenced = Arc::new(OnceLock::new());
         let schema = takeover::checked(&graph_schema)?;
         let session = Session {
             store,
@@ -105,6 +107,7 @@ impl RunningWriter {
             bases,
             known_keys,
             since_checkpoint: 0,
+            fenced: fenced.clone(),
         };
         session
             .advancer
@@ -115,6 +118,7 @@ impl RunningWriter {
                 queue,
                 schema,
                 spool_dir,
+                fenced,
             },
             session,
             jobs,
@@ -195,6 +199,8 @@ impl Session {
             self.advancer
                 .progress
                 .set_state(NodeState::Fenced(detail.clone()));
+            // Set before the queue closes, so that whoever finds it closed knows why; only this session sets it.
+            let _ = self.fenced.set(detail.clone());
         }
         jobs.close();
         while let Ok(job) = jobs.try_recv() {

@@ -113,11 +113,19 @@ pub(super) fn validate(
     let questions = ask(transactions);
     let answers = graph.lookup(&questions.lookup)?;
     let mut plan = Plan::default();
+    // Edges that are deleted by name and with their nodes, perhaps by two transactions, are deleted once.
+    let mut deleted_edges: HashSet<(String, RowId)> = HashSet::new();
     let mut verdicts = Vec::with_capacity(transactions.len());
     for (index, transaction) in transactions.iter().enumerate() {
         let verdict = check_endpoints(transaction, &questions, &answers, index);
         if verdict.is_ok() {
-            add(&mut plan, transaction, &questions.places[index], &answers)?;
+            add(
+                &mut plan,
+                transaction,
+                &questions.places[index],
+                &answers,
+                &mut deleted_edges,
+            )?;
         }
         verdicts.push(verdict);
     }
@@ -269,9 +277,8 @@ fn add(
     transaction: &Transaction,
     places: &HashMap<String, Places>,
     answers: &LookupAnswer,
+    deleted_edges: &mut HashSet<(String, RowId)>,
 ) -> Result<(), GraphError> {
-    // Edges that are deleted by name and with their node are deleted once.
-    let mut deleted_edges: HashSet<(String, RowId)> = HashSet::new();
     for (name, changes) in &transaction.tables {
         let Some(place) = places.get(name) else { continue };
         let rows = changes

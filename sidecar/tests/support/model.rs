@@ -219,7 +219,7 @@ pub(crate) fn canonical(column_type: ColumnType, value: &Value) -> Value {
         _ if value.is_null() => Value::Null,
         ColumnType::Scalar(scalar) => canonical_scalar(scalar, value),
         ColumnType::List(scalar) => items().map(|item| canonical_scalar(scalar, item)).collect(),
-        #[expect(clippy::cast_possible_truncation, reason = "vectors hold the nearest float32")]
+        // A vector holds the nearest float32.
         ColumnType::Vector(_) => items()
             .map(|item| json!(item.as_f64().expect("a number") as f32))
             .collect(),
