@@ -19,6 +19,7 @@ use futures::stream::{self, BoxStream};
 use serde::{Deserialize, Serialize};
 
 use super::ApiState;
+use super::drain::DrainedBody;
 use super::problem::{Problem, ProblemKind};
 use super::problem_from::undecodable;
 use super::request::{header, traceparent, url_parameters, writer_of};
@@ -49,6 +50,8 @@ pub(super) async fn load(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    // From here on every refusal reaches a client that is still sending.
+    let body = DrainedBody::from(body);
     let writer = writer_of(&state)?.clone();
     let Path(name) = path.map_err(|error| Problem::new(ProblemKind::MalformedRequest, error.body_text()))?;
     let parameters: Parameters = url_parameters(&uri)?;
@@ -65,13 +68,7 @@ pub(super) async fn load(
     let format = format_of(header(&headers, CONTENT_TYPE.as_str()).unwrap_or_default())?;
 
     let batch_rows = state.settings.bulk_batch_rows;
-    let batches = decode_stream(
-        table.clone(),
-        format,
-        body.into_data_stream(),
-        batch_rows,
-        writer.spool_dir(),
-    );
+    let batches = decode_stream(table.clone(), format, body, batch_rows, writer.spool_dir());
     let mut upload = Upload {
         // Asked again after its end by every look for more rows.
         batches: batches.fuse().boxed(),

@@ -13,6 +13,7 @@
 mod accept;
 mod answer;
 mod bulk;
+mod drain;
 mod floors;
 mod metrics;
 mod probes;
