@@ -201,3 +201,105 @@ fn parse(key: &Key, seq: Seq, bytes: &[u8]) -> Result<CommitRecord, LogError> {
     }
     Ok(record)
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+    use crate::ids::{Epoch, TxId};
+
+    fn record(seq: u64, epoch: u64, previous: TxId) -> CommitRecord {
+        CommitRecord {
+            seq: Seq(seq),
+            tx_id: TxId::after(previous, 1_700_000_000_000),
+            prev_tx_id: previous,
+            epoch: Epoch(epoch),
+            timestamp: Utc::now(),
+            kind: CommitKind::Data,
+            tables: VersionMap::default(),
+            changed: Vec::new(),
+            schema_version: Seq(0),
+            schema: None,
+            notes: None,
+            idempotency: Vec::new(),
+            traceparent: None,
+        }
+    }
+
+    /// A log of `length` commits in a store of its own.
+    async fn log_of(length: u64) -> (CommitLog, Vec<CommitRecord>) {
+        let store = crate::store::open(&format!("memory://log-{}", uuid::Uuid::now_v7())).unwrap();
+        let log = CommitLog::new(store);
+        let mut records = Vec::new();
+        let mut previous = TxId::default();
+        for seq in 1..=length {
+            records.push(record(seq, 1, previous));
+            previous = records.last().unwrap().tx_id;
+            assert_eq!(
+                log.append(records.last().unwrap()).await.unwrap(),
+                Append::Committed
+            );
+        }
+        (log, records)
+    }
+
+    #[tokio::test]
+    async fn the_head_is_found_from_any_known_commit_and_from_none() {
+        let (log, records) = log_of(40).await;
+        for known in [0, 1, 17, 39, 40] {
+            assert_eq!(
+                log.head(Seq(known)).await.unwrap().as_ref(),
+                records.last(),
+                "from {known}"
+            );
+        }
+        assert_eq!(log_of(0).await.0.head(Seq(0)).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn records_are_read_in_order_up_to_a_limit() {
+        let (log, records) = log_of(40).await;
+        assert_eq!(log.read_after(Seq(0), usize::MAX).await.unwrap(), records);
+        assert_eq!(log.read_after(Seq(5), 20).await.unwrap(), records[5..25]);
+        assert_eq!(log.read_after(Seq(40), 20).await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_missing_commit_is_told_apart_from_the_end_of_the_log() {
+        let (log, _) = log_of(6).await;
+        log.store.delete(&key_of(Seq(4)).unwrap()).await.unwrap();
+        assert_eq!(log.read_after(Seq(3), 10).await.unwrap(), []);
+        let error = log.check_dense_after(Seq(3)).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "commit 4 is missing from the log although commit 5 exists"
+        );
+        log.check_dense_after(Seq(6)).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_taken_seq_shows_whose_it_is_and_an_own_retry_is_a_success() {
+        let (log, records) = log_of(3).await;
+        assert_eq!(log.append(&records[2]).await.unwrap(), Append::Committed);
+        let other = record(3, 2, records[1].tx_id);
+        assert_eq!(
+            log.append(&other).await.unwrap(),
+            Append::Taken(Box::new(records[2].clone()))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_damaged_record_is_named() {
+        let (log, _) = log_of(1).await;
+        log.store
+            .put(&key_of(Seq(2)).unwrap(), Bytes::from_static(b"{\"seq\": 2"))
+            .await
+            .unwrap();
+        let error = log.read(Seq(2)).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("commit record commits/00000000000000000002.json is damaged: "),
+            "{error}"
+        );
+    }
+}

@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::group::{self, Next};
@@ -35,6 +36,7 @@ pub(super) struct Session {
     pub(super) known_keys: KnownKeys,
     since_checkpoint: u64,
     fenced: Arc<OnceLock<String>>,
+    beaten_at: Instant,
 }
 
 impl RunningWriter {
@@ -108,6 +110,7 @@ impl RunningWriter {
             known_keys,
             since_checkpoint: 0,
             fenced: fenced.clone(),
+            beaten_at: Instant::now(),
         };
         session
             .advancer
@@ -185,6 +188,12 @@ impl Session {
                     break;
                 }
             }
+            // Without a pause between jobs the tick above is never looked at.
+            if self.beaten_at.elapsed() >= self.settings.heartbeat
+                && let Err(error) = self.beat().await
+            {
+                break Err(error);
+            }
             let done = match group::take(&mut waiting, self.settings.group) {
                 Next::Group(group) => self.commit_group(group).await,
                 Next::Bulk(job) => self.commit_bulk(*job).await,
@@ -221,6 +230,7 @@ impl Session {
     }
 
     async fn beat(&mut self) -> Result<(), CommitError> {
+        self.beaten_at = Instant::now();
         match takeover::beat(self.store.as_ref(), &mut self.claim, &self.clock).await {
             Ok(true) => {
                 self.advancer.progress.confirmed(self.head.seq, self.clock.now());
