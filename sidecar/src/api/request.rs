@@ -43,6 +43,11 @@ pub(super) async fn json_body<T: DeserializeOwned>(
         return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
     }
     let bytes = read_body(body, max_bytes).await?;
+    // Structs are also read from arrays, by position: not a form anybody should come to rely on.
+    if bytes.trim_ascii_start().first() == Some(&b'[') {
+        let detail = "body: expected a JSON object, found an array";
+        return Err(Problem::new(ProblemKind::MalformedRequest, detail));
+    }
     let value = serde_json::from_slice(&bytes).map_err(|error| {
         let detail = format!("body: {error}");
         Problem::new(ProblemKind::MalformedRequest, detail).at_position(error.line(), error.column())

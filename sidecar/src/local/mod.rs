@@ -72,6 +72,10 @@ pub enum LocalError {
     },
     #[error("the path {} has a character that a storage URI cannot have (%, ? or #); name another --data-dir", path.display())]
     DataDirName { path: PathBuf },
+    #[error(
+        "port {port} of 127.0.0.1 is taken ({source}); stop what listens there, or choose others with --port"
+    )]
+    Port { port: u16, source: std::io::Error },
     #[error("failed to {action}: {source}")]
     System {
         action: &'static str,
@@ -115,5 +119,24 @@ async fn run_until_interrupted(args: LocalArgs) -> Result<(), LocalError> {
         executable,
         first_arguments: Vec::new(),
     };
-    Supervisor::new(args, program)?.run(stop, hurry).await
+    let supervisor = Supervisor::new(args, program)?;
+    wait_for_ports(supervisor.ports()).await?;
+    supervisor.run(stop, hurry).await
 }
+
+/// Processes of a supervisor that was killed a moment ago are still on their way out; whoever holds a port longer is not ours.
+async fn wait_for_ports(ports: impl Iterator<Item = u16>) -> Result<(), LocalError> {
+    let deadline = tokio::time::Instant::now() + PORT_WAIT;
+    for port in ports {
+        while let Err(source) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            if tokio::time::Instant::now() > deadline {
+                return Err(LocalError::Port { port, source });
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
+    Ok(())
+}
+
+/// How long a port may be taken at start.
+const PORT_WAIT: std::time::Duration = std::time::Duration::from_secs(3);

@@ -50,6 +50,14 @@ impl Supervisor {
         Self::with_output(args, program, Screen::new(Box::new(std::io::stdout()), is_table))
     }
 
+    /// The ports that the first processes will listen on.
+    pub(super) fn ports(&self) -> impl Iterator<Item = u16> + use<> {
+        let wanted = wanted(&self.graph, 0);
+        let first = self.args.port;
+        let last = first.saturating_add(wanted.replicas);
+        (first..=last).filter(move |_| wanted.running)
+    }
+
     pub(super) fn with_output(
         args: LocalArgs,
         program: Program,
