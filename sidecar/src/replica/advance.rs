@@ -16,8 +16,8 @@ use super::feed::feed;
 
 /// Below this many changed rows a delta is always applied in place.
 const REBUILD_MIN_ROWS: u64 = 50_000;
-/// In-place changes cost three times (new nodes) to more than fifteen times (edges) as much per row as a build
-/// (docs/benchmarks.md): from a fifth of the graph on, building it anew is the safer choice.
+/// In-place changes cost four to five times as much per row as a build, replaced edges some twenty-five times
+/// (docs/benchmarks.md): from a fifth of the graph on, building it anew is faster.
 const REBUILD_SHARE: u64 = 5;
 
 /// Why a node could not reach a commit.
