@@ -1,6 +1,8 @@
 # Two images from one build: `--target sidecar` (writer and replicas) and `--target operator`.
 # Without a registry at hand, name local images: --build-arg BUILD_BASE=… (Debian 12 or newer with Rust 1.94 or newer, git
 # and g++) and --build-arg RUNTIME_BASE=… (the same release). The engine and the dependencies live in a cache mount.
+# Binaries built elsewhere, for the same release, take the place of the build stage: --build-context build=DIR with
+# DIR/out/bin and DIR/out/lib as the stage would leave them.
 ARG BUILD_BASE=docker.io/library/rust:1.95-trixie
 ARG RUNTIME_BASE=docker.io/library/debian:trixie-slim
 
@@ -15,23 +17,29 @@ RUN --mount=type=cache,target=/cache,sharing=locked \
     export SLIPSTREAM_CACHE=/cache CCACHE_DIR=/cache/ccache CARGO_TARGET_DIR=/cache/target \
  && build/engine.sh \
  && cargo build --release --locked --package slipstream-sidecar --package slipstream-operator \
- && install -D -t /out/bin /cache/target/release/slipstream /cache/target/release/slipstream-operator \
+ && strip -o /cache/slipstream /cache/target/release/slipstream \
+ && strip -o /cache/slipstream-operator /cache/target/release/slipstream-operator \
+ && install -D -t /out/bin /cache/slipstream /cache/slipstream-operator \
  && mkdir -p /out/lib && cp -a .engine/liblbug.so* /out/lib/
 
 FROM ${RUNTIME_BASE} AS runtime
-# openssl: for its library, whose package name differs between releases.
-RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates libc++1-19 libc++abi1-19 openssl \
- && rm -rf /var/lib/apt/lists/*
-USER 65532:65532
+RUN dpkg -s ca-certificates >/dev/null 2>&1 \
+ || { apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/*; }
 
 FROM runtime AS operator
-COPY --from=build /out/bin/slipstream-operator /usr/local/bin/
+USER 65532:65532
+EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/slipstream-operator"]
+COPY --from=build /out/bin/slipstream-operator /usr/local/bin/
 
 FROM runtime AS sidecar
+# What the engine's library needs. openssl: for its library, whose package name differs between releases.
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends libatomic1 libc++1-19 libc++abi1-19 openssl \
+ && rm -rf /var/lib/apt/lists/*
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/usr/local/bin/slipstream"]
 # The binary looks for the engine in ../lib, next to its own directory.
 COPY --from=build /out/lib/ /usr/local/lib/
 COPY --from=build /out/bin/slipstream /usr/local/bin/
-EXPOSE 8080
-ENTRYPOINT ["/usr/local/bin/slipstream"]

@@ -24,8 +24,12 @@ build: engine
 engine:
     build/engine.sh
 
+# build the programs that tests and the cluster run, once per machine: an S3 server, Helm, Kubernetes, CoreDNS
+tools *modules:
+    e2e/cluster/tools.sh "$@"
+
 # check formatting, then run every test; arguments go to cargo test
-test *args: _formatted build
+test *args: _formatted build (tools "versitygw" "helm")
     cargo test --locked --workspace {{ features }} "$@"
 
 # clippy, warnings are errors
@@ -43,6 +47,14 @@ fmt:
 # one writer and two replicas on the Debian package index; --keep leaves them running
 demo *args: build
     "{{ debug }}/demo" "$@"
+
+# a real single-node Kubernetes in a network namespace: up, down, status, kubectl …
+cluster *args: build tools
+    "{{ debug }}/cluster" "$@"
+
+# every scenario on that cluster, with the real chart, images, S3 server and NATS; --list names them, --only picks
+e2e *args: build tools
+    "{{ debug }}/e2e" "$@"
 
 # measure the figures of docs/benchmarks.md: our crates optimized, over the dev build's dependencies
 bench *args: engine

@@ -1,48 +1,46 @@
 //! The conditions of a `ReplicatedGraphDB`: which there are, and how one is set.
 //!
-//! Owns: the condition types and the rule for `lastTransitionTime`. Does not own: when a condition is true.
+//! Owns: the condition types and the rule for `lastTransitionTime`. Does not own: when a condition is true, and the reasons (`reason`).
 
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+use crate::reason::Reason;
+
 /// Types of conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConditionType {
-    /// The writer and all replicas asked for are ready.
+    /// The graph can be written and read as asked: writer and replicas are ready, and the resource is accepted.
     Ready,
-    /// The resource is accepted; false names each field that is wrong, and the graph keeps its last accepted form.
-    Accepted,
     /// The writer accepts transactions.
     WriterReady,
     /// All replicas asked for are within the allowed lag.
     ReplicasReady,
-    /// Snapshots are as recent as the cadence asks for.
-    SnapshotsCurrent,
-    /// The graph is suspended on request.
-    Suspended,
+    /// The cluster is on its way to what the resource asks for.
+    Progressing,
+    /// Something is wrong that will not pass by waiting for a rollout; the message names it.
+    Degraded,
 }
 
 impl ConditionType {
     /// All types, in the order they are shown.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 5] = [
         Self::Ready,
-        Self::Accepted,
         Self::WriterReady,
         Self::ReplicasReady,
-        Self::SnapshotsCurrent,
-        Self::Suspended,
+        Self::Progressing,
+        Self::Degraded,
     ];
 
     /// The text in `conditions[].type`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Ready => "Ready",
-            Self::Accepted => "Accepted",
             Self::WriterReady => "WriterReady",
             Self::ReplicasReady => "ReplicasReady",
-            Self::SnapshotsCurrent => "SnapshotsCurrent",
-            Self::Suspended => "Suspended",
+            Self::Progressing => "Progressing",
+            Self::Degraded => "Degraded",
         }
     }
 }
@@ -59,7 +57,7 @@ pub fn set_condition(
     conditions: &mut Vec<Condition>,
     condition_type: ConditionType,
     status: Option<bool>,
-    (reason, message): (&str, &str),
+    (reason, message): (Reason, &str),
     observed_generation: Option<i64>,
     now: Time,
 ) {
@@ -78,7 +76,7 @@ pub fn set_condition(
     let condition = Condition {
         type_: condition_type.as_str().to_owned(),
         status: status.to_owned(),
-        reason: reason.to_owned(),
+        reason: reason.as_str().to_owned(),
         message: message.to_owned(),
         observed_generation,
         last_transition_time: since,
@@ -105,7 +103,7 @@ mod tests {
                 &mut conditions,
                 ConditionType::Ready,
                 status,
-                ("Test", message),
+                (Reason::WriterStarting, message),
                 Some(1),
                 at(second),
             );

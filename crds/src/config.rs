@@ -10,12 +10,15 @@ use crate::{
     cadence::{Optimizer, Readiness, Snapshots},
     duration::Duration,
     field_error::SchemaErrors,
-    limits::Limits,
+    limits::{Limits, RoleLimits},
     resource::ReplicatedGraphDB,
     schema::GraphSchema,
 };
 
 /// Everything a sidecar of a graph needs to know, the same for writer and replicas.
+///
+/// A newer operator writes it for sidecars that keep their older image, and these refuse fields they do not know: a field
+/// that is added here must be left out of the text while it has its default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SidecarConfig {
@@ -38,9 +41,9 @@ pub struct SidecarConfig {
     /// How far a replica may lag and still be ready.
     #[serde(default)]
     pub readiness: Readiness,
-    /// Bounds on memory and threads.
+    /// Bounds on memory, threads and waiting clients, by role.
     #[serde(default)]
-    pub limits: Limits,
+    pub limits: RoleLimits,
     /// `metadata.generation` of the resource this came from; 0 where there is none.
     #[serde(default)]
     pub generation: i64,
@@ -144,7 +147,13 @@ impl SidecarConfig {
             snapshots: spec.snapshots.clone(),
             optimizer: spec.optimizer.clone(),
             readiness: spec.readiness.clone(),
-            limits: Limits::shared_by(&spec.writer.resources, &spec.replica.resources),
+            limits: RoleLimits {
+                writer: Limits {
+                    queue_transactions: spec.writer.queue_transactions,
+                    ..Limits::of(&spec.writer.resources)
+                },
+                replica: Limits::of(&spec.replica.resources),
+            },
             generation: resource.metadata.generation.unwrap_or_default(),
             graph,
         })

@@ -11,7 +11,10 @@ mod crd;
 mod duration;
 mod field_error;
 mod limits;
+mod pod_template_check;
+mod pod_template_schema;
 mod quantity;
+mod reason;
 mod resource;
 mod resource_check;
 mod resource_yaml;
@@ -26,11 +29,13 @@ pub use config::{ConfigError, Events, GraphName, NatsConfig, SidecarConfig, Stor
 pub use crd::{crd, crd_yaml};
 pub use duration::{DURATION_PATTERN, Duration, DurationError};
 pub use field_error::{FieldError, SchemaErrors};
-pub use limits::Limits;
+pub use limits::{Limits, RoleLimits};
+pub use pod_template_check::SIDECAR_CONTAINER;
 pub use quantity::{QuantityError, bytes};
+pub use reason::Reason;
 pub use resource::{
-    Cache, DeletionPolicy, EventsSpec, MAX_REPLICAS, NatsSpec, ReplicaSpec, ReplicatedGraphDB,
-    ReplicatedGraphDBSpec, SecretRef, StorageSpec, Volume, WriterSpec,
+    Cache, DeletionPolicy, EventsSpec, MAX_REPLICAS, NatsSpec, NetworkPolicySpec, ReplicaSpec,
+    ReplicatedGraphDB, ReplicatedGraphDBSpec, SecretRef, StorageSpec, Volume, WriterSpec,
 };
 pub use resource_yaml::ResourceError;
 pub use schema::{

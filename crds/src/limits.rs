@@ -19,7 +19,7 @@ pub struct Limits {
     /// Threads of one query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query_threads: Option<u32>,
-    /// Transactions that may wait at the writer before it answers 429. Resources say nothing about it.
+    /// Transactions that may wait at the writer before it answers 429: `spec.writer.queueTransactions`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue_transactions: Option<u32>,
 }
@@ -39,20 +39,16 @@ impl Limits {
             queue_transactions: None,
         }
     }
-
-    /// Bounds that hold in the writer's and in a replica's container: the smaller of each, since both read one config.
-    pub fn shared_by(writer: &ResourceRequirements, replica: &ResourceRequirements) -> Self {
-        let (writer, replica) = (Self::of(writer), Self::of(replica));
-        Self {
-            buffer_pool_bytes: smaller(writer.buffer_pool_bytes, replica.buffer_pool_bytes),
-            query_threads: smaller(writer.query_threads, replica.query_threads),
-            queue_transactions: None,
-        }
-    }
 }
 
-fn smaller<T: Ord>(left: Option<T>, right: Option<T>) -> Option<T> {
-    left.into_iter().chain(right).min()
+/// Bounds of each role: both read one config, and each takes its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct RoleLimits {
+    /// Of the writer.
+    pub writer: Limits,
+    /// Of each replica.
+    pub replica: Limits,
 }
 
 #[cfg(test)]
@@ -78,12 +74,5 @@ mod tests {
         assert_eq!(limits.query_threads, Some(2));
         assert_eq!(Limits::of(&resources("", "10m")).query_threads, Some(1));
         assert_eq!(Limits::of(&ResourceRequirements::default()), Limits::default());
-    }
-
-    #[test]
-    fn the_shared_limits_are_the_smaller_ones() {
-        let shared = Limits::shared_by(&resources("2Gi", "4"), &resources("8Gi", ""));
-        assert_eq!(shared.buffer_pool_bytes, Some(1 << 30));
-        assert_eq!(shared.query_threads, Some(4));
     }
 }

@@ -4,7 +4,7 @@
 //! Does not own: the check of everything the API server cannot (`resource_check`), reading YAML (`resource_yaml`).
 //!
 //! Defaults in one place: one replica; polling every second, no NATS; 10Gi for the writer's and each replica's volume;
-//! cadence as in `cadence`; data is retained when the resource is deleted.
+//! cadence as in `cadence`; 1024 waiting transactions; no network policy; data is retained when the resource is deleted.
 
 #![expect(
     unreachable_pub,
@@ -12,17 +12,21 @@
 )]
 
 use k8s_openapi::{
-    api::core::v1::{PodTemplateSpec, ResourceRequirements},
+    api::{
+        core::v1::{PodTemplateSpec, ResourceRequirements},
+        networking::v1::NetworkPolicyPeer,
+    },
     apimachinery::pkg::api::resource::Quantity,
 };
 use kube::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     cadence::{Optimizer, Readiness, Snapshots},
     config::DEFAULT_POLL_INTERVAL,
     duration::Duration,
+    pod_template_schema::pod_template_schema,
     schema::GraphSchema,
     status::ReplicatedGraphDBStatus,
 };
@@ -82,7 +86,15 @@ pub struct ReplicatedGraphDBSpec {
     /// The replicas' pods.
     #[serde(default)]
     pub replica: ReplicaSpec,
-    /// Stops all pods; the store is left as it is. Default: false.
+    /// Image of the sidecar. Default: the one the operator was deployed with when the graph was created; it is kept when
+    /// the operator is upgraded, and when this field is taken away again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 1024), regex(pattern = "^[^ ]+$"))]
+    pub image: Option<String>,
+    /// Who may reach the graph's pods. Default: everybody.
+    #[serde(default)]
+    pub network_policy: NetworkPolicySpec,
+    /// Stops reconciling: the operator changes nothing any more, pods keep running as they are. Default: false.
     #[serde(default)]
     pub suspend: bool,
     /// What happens to the graph's data in the store when the resource is deleted. Default: Retain.
@@ -161,7 +173,8 @@ pub struct NatsSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = "^[A-Za-z0-9_-]+([.][A-Za-z0-9_-]+)*$"), length(max = 255))]
     pub subject: Option<String>,
-    /// Secret with the key `nats.creds`.
+    /// Secret with any of the keys `nats.creds` (user credentials), `ca.crt` (who signs the server's certificate), and
+    /// `tls.crt` with `tls.key` (the client's certificate). None: no credentials, the system's certificate authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials_secret_ref: Option<SecretRef>,
 }
@@ -172,11 +185,16 @@ pub struct NatsSpec {
 pub struct WriterSpec {
     /// Resources of the sidecar's container.
     pub resources: ResourceRequirements,
+    /// Transactions that may wait for the writer; more are answered with 429. Default: 1024.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub queue_transactions: Option<u32>,
     /// Volume of the writer's Kuzu; it can be thrown away, but keeping it makes a restart fast.
     pub storage: Volume,
-    /// Merged into the pod that the operator makes.
+    /// Merged into the pod that the operator makes: containers, variables and volumes by name, mounts by path. The
+    /// container `sidecar` is Slipstream's; where others are added, it starts first and they wait until it has caught up.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "pod_template")]
+    #[schemars(schema_with = "pod_template_schema")]
     pub pod_template: Option<PodTemplateSpec>,
 }
 
@@ -188,9 +206,10 @@ pub struct ReplicaSpec {
     pub resources: ResourceRequirements,
     /// Room for the replica's Kuzu.
     pub cache: Cache,
-    /// Merged into the pods that the operator makes.
+    /// Merged into the pods that the operator makes: containers, variables and volumes by name, mounts by path. The
+    /// container `sidecar` is Slipstream's; where others are added, it starts first and they wait until it has caught up.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "pod_template")]
+    #[schemars(schema_with = "pod_template_schema")]
     pub pod_template: Option<PodTemplateSpec>,
 }
 
@@ -231,6 +250,18 @@ impl Default for Cache {
     }
 }
 
+/// Who may reach the graph's pods.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct NetworkPolicySpec {
+    /// Whether there is a NetworkPolicy for the graph's pods. Default: false.
+    pub enabled: bool,
+    /// Who may reach them, besides the operator. Default: every pod of the namespace.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub allow_from: Vec<NetworkPolicyPeer>,
+}
+
 /// What happens to the graph's data in the store when the resource is deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeletionPolicy {
@@ -239,9 +270,4 @@ pub enum DeletionPolicy {
     Retain,
     /// It is deleted.
     Delete,
-}
-
-/// A pod template is passed on, not checked here: its full schema would be larger than the rest of the CRD.
-fn pod_template(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true })
 }

@@ -7,7 +7,7 @@ use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::r
 
 use crate::{
     field_error::SchemaErrors,
-    quantity,
+    pod_template_check, quantity,
     resource::{MAX_REPLICAS, ReplicatedGraphDB, ReplicatedGraphDBSpec},
     schema_change::SchemaChange,
 };
@@ -58,6 +58,15 @@ impl ReplicatedGraphDB {
             "spec.replica.cache.size",
             &self.spec.replica.cache.size,
         );
+        for (path, template, volume_is_claimed) in [
+            ("spec.writer.podTemplate", &self.spec.writer.pod_template, true),
+            ("spec.replica.podTemplate", &self.spec.replica.pod_template, false),
+        ] {
+            pod_template_check::check(&mut errors, path, template.as_ref(), volume_is_claimed);
+        }
+        if self.spec.writer.queue_transactions == Some(0) {
+            errors.push("spec.writer.queueTransactions", "found 0, expected 1 or more");
+        }
         errors.into_result()
     }
 

@@ -93,6 +93,9 @@ pub struct MemberStatus {
     pub lag_seconds: u64,
     /// What it is doing.
     pub state: MemberState,
+    /// When `state` last changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
 }
 
 /// Role of a pod.

@@ -61,7 +61,9 @@ fn the_chart_holds_the_generated_definition() {
         in_chart == crds::crd_yaml().unwrap(),
         "run crdgen again and write its output to {path}"
     );
-    assert!(!in_chart.contains("{{"), "Helm would read this as a template");
+    // Helm renders comments too: the two that make the definition optional are all it may find.
+    let templates: Vec<&str> = in_chart.lines().filter(|line| line.contains("{{")).collect();
+    assert_eq!(templates, ["# {{- if .Values.crds.install }}", "# {{- end }}"]);
 }
 
 #[test]
@@ -246,8 +248,35 @@ fn lists_of_the_schema_are_maps_by_name_with_bounds() {
 
 #[test]
 fn pod_templates_keep_fields_this_build_does_not_know() {
-    for path in ["spec.writer.podTemplate", "spec.replica.podTemplate"] {
-        assert_eq!(at(path)["x-kubernetes-preserve-unknown-fields"], true);
+    for role in ["spec.writer.podTemplate", "spec.replica.podTemplate"] {
+        for path in [
+            "",
+            ".metadata",
+            ".spec",
+            ".spec.containers[]",
+            ".spec.initContainers[]",
+            ".spec.volumes[]",
+        ] {
+            let path = format!("{role}{path}");
+            assert_eq!(at(&path)["x-kubernetes-preserve-unknown-fields"], true, "{path}");
+        }
+    }
+}
+
+#[test]
+fn pod_templates_cannot_take_the_operators_labels_or_leave_an_image_out() {
+    for role in ["spec.writer.podTemplate", "spec.replica.podTemplate"] {
+        for (path, rule) in [
+            ("metadata.labels", "!k.startsWith('slipstream.dev/')"),
+            ("spec.containers", "has(c.image)"),
+            ("spec.initContainers", "has(c.image)"),
+        ] {
+            let found = rules(&format!("{role}.{path}"));
+            let (text, message, _) = found.first().expect("a rule");
+            assert!(text.contains(rule), "{text}");
+            let field = path.rsplit('.').next().unwrap_or_default();
+            assert!(message.starts_with(field), "{message}");
+        }
     }
 }
 
@@ -273,4 +302,13 @@ fn no_field_may_be_null_and_no_format_is_unknown() {
     );
     assert!(!yaml.contains("- null"));
     assert!(!yaml.contains("format: uint"));
+}
+
+#[test]
+fn a_size_that_is_no_quantity_is_refused_by_the_api_server() {
+    let definition = definition();
+    let text = serde_json::to_string(&definition).unwrap();
+    let sizes = text.matches("\"x-kubernetes-int-or-string\":true").count();
+    assert!(sizes >= 6, "{sizes}");
+    assert_eq!(text.matches(r"^(\\+|-)?(([0-9]+").count(), sizes);
 }

@@ -6,8 +6,8 @@
 )]
 
 use crds::{
-    DeletionPolicy, Duration, GraphName, Limits, NatsConfig, ReplicatedGraphDB, ResourceError, SidecarConfig,
-    Storage,
+    DeletionPolicy, Duration, GraphName, Limits, NatsConfig, ReplicatedGraphDB, ResourceError, RoleLimits,
+    SidecarConfig, Storage,
 };
 
 const DESIGN: &str = include_str!("design.yaml");
@@ -224,6 +224,36 @@ fn values_that_are_wrong_are_refused_by_field() {
             "spec.replica.cache.size: `big`",
         ),
         (
+            "name: sidecar, env",
+            "name: slipstream, env",
+            "spec.replica.podTemplate.spec.containers[0].image: container `slipstream` has no image",
+        ),
+        (
+            "labels: {team: graph}",
+            "labels: {slipstream.dev/role: replica}",
+            "spec.writer.podTemplate.metadata.labels[slipstream.dev/role]: belongs to the operator",
+        ),
+        (
+            "{nodeSelector: {disk: fast}}",
+            "{restartPolicy: Never}",
+            "spec.writer.podTemplate.spec.restartPolicy: found `Never`",
+        ),
+        (
+            "{nodeSelector: {disk: fast}}",
+            "{volumes: [{name: data, emptyDir: {}}]}",
+            "spec.writer.podTemplate.spec.volumes[0].name: `data`",
+        ),
+        (
+            "containers: [{name: sidecar, env: [{name: RUST_LOG, value: debug}]}]",
+            "containers: [{name: a, image: a}], initContainers: [{name: a, image: b}]",
+            "spec.replica.podTemplate.spec.containers[0].name: `a` is the name of another",
+        ),
+        (
+            "queueTransactions: 500",
+            "queueTransactions: 0",
+            "spec.writer.queueTransactions: found 0",
+        ),
+        (
             "from: Maintainer",
             "from: Nobody",
             "spec.schema.edges[1].from: `Nobody`",
@@ -287,10 +317,16 @@ fn the_config_follows_from_the_resource_and_survives_yaml() {
         (&config.schema, &config.snapshots, &config.optimizer),
         (&graph.spec.schema, &graph.spec.snapshots, &graph.spec.optimizer)
     );
-    let limits = Limits {
-        buffer_pool_bytes: Some(1 << 30),
-        query_threads: Some(2),
-        queue_transactions: None,
+    let limits = RoleLimits {
+        writer: Limits {
+            buffer_pool_bytes: Some(2 << 30),
+            query_threads: Some(2),
+            queue_transactions: Some(500),
+        },
+        replica: Limits {
+            buffer_pool_bytes: Some(1 << 30),
+            ..Limits::default()
+        },
     };
     assert_eq!(config.limits, limits);
     assert_eq!(config.generation, 7);
@@ -304,7 +340,7 @@ fn the_config_follows_from_the_resource_and_survives_yaml() {
     let small = SidecarConfig::from_resource(&read(SMALLEST)).unwrap();
     assert_eq!(
         (small.graph.namespace.as_str(), small.limits.clone()),
-        ("default", Limits::default())
+        ("default", RoleLimits::default())
     );
     assert_eq!(
         SidecarConfig::from_yaml(&small.to_yaml().unwrap()).unwrap(),

@@ -68,14 +68,29 @@ impl Query {
 impl Node {
     /// The node that listens on this machine's `port`.
     pub fn new(name: &str, port: u16) -> Self {
-        let client = Client::builder()
+        Self::at(name, &format!("http://127.0.0.1:{port}"))
+    }
+
+    /// The node at `url`: scheme and authority, without a slash at the end.
+    pub fn at(name: &str, url: &str) -> Self {
+        Self::with(name, url, Client::builder())
+    }
+
+    /// Whatever node answers behind `url`: each request takes a connection of its own, so that each one is balanced anew
+    /// and none meets a connection to a node that is gone.
+    pub fn behind(name: &str, url: &str) -> Self {
+        Self::with(name, url, Client::builder().pool_max_idle_per_host(0))
+    }
+
+    fn with(name: &str, url: &str, builder: reqwest::ClientBuilder) -> Self {
+        let client = builder
             .timeout(REQUEST_TIMEOUT)
             .connect_timeout(CONNECT_TIMEOUT)
             .no_proxy()
             .build();
         Self {
             name: name.to_owned(),
-            url: format!("http://127.0.0.1:{port}"),
+            url: url.to_owned(),
             // Fails only where the system has no random numbers or the like; the first request tells then.
             http: client.unwrap_or_default(),
         }
@@ -94,21 +109,29 @@ impl Node {
     /// # Errors
     /// As [`Node::status`].
     pub async fn metric(&self, name: &str) -> Result<Option<f64>, ClientError> {
+        Ok(metric_in(&self.metrics().await?).find_map(|(found, value)| (found == name).then_some(value)))
+    }
+
+    /// The sum of a metric's values over all labels.
+    ///
+    /// # Errors
+    /// As [`Node::status`].
+    pub async fn metric_sum(&self, name: &str) -> Result<f64, ClientError> {
+        let text = self.metrics().await?;
+        Ok(metric_in(&text)
+            .filter(|(found, _)| *found == name)
+            .map(|(_, value)| value)
+            .sum())
+    }
+
+    async fn metrics(&self) -> Result<String, ClientError> {
         let url = format!("{}/metrics", self.url);
         let broken = |error: reqwest::Error| ClientError::Exchange {
             url: url.clone(),
             detail: root_cause(&error),
         };
-        let text = self
-            .http
-            .get(&url)
-            .send()
-            .await
-            .map_err(broken)?
-            .text()
-            .await
-            .map_err(broken)?;
-        Ok(metric_in(&text, name))
+        let response = self.http.get(&url).send().await.map_err(broken)?;
+        response.text().await.map_err(broken)
     }
 
     /// The commits after `after`, oldest first, at most 1000.
@@ -239,12 +262,15 @@ async fn answer<T: DeserializeOwned>(
     }
 }
 
-/// A line of the Prometheus text format is `name{label="…"} value` or `name value`.
-fn metric_in(text: &str, name: &str) -> Option<f64> {
+/// Names and values in the Prometheus text format: a line is `name{label="…"} value` or `name value`.
+fn metric_in(text: &str) -> impl Iterator<Item = (&str, f64)> {
     text.lines()
-        .filter_map(|line| line.strip_prefix(name))
-        .find(|rest| rest.starts_with(['{', ' ']))
-        .and_then(|rest| rest.rsplit(' ').next()?.parse().ok())
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            let name = series.split_once('{').map_or(series, |(name, _)| name);
+            Some((name, value.parse().ok()?))
+        })
 }
 
 /// Of an error and its causes the innermost says what happened.
@@ -263,8 +289,7 @@ mod tests {
     #[test]
     fn a_metric_is_found_by_its_whole_name() {
         let text = "# TYPE a_b summary\na_b_sum 3\na_b{x=\"1 2\"} 0.5\na_c 7\n";
-        assert_eq!(metric_in(text, "a_b"), Some(0.5));
-        assert_eq!(metric_in(text, "a_c"), Some(7.0));
-        assert_eq!(metric_in(text, "a"), None);
+        let found: Vec<_> = metric_in(text).collect();
+        assert_eq!(found, [("a_b_sum", 3.0), ("a_b", 0.5), ("a_c", 7.0)]);
     }
 }

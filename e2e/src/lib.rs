@@ -6,14 +6,20 @@
 //!                      ├─> wait ─────────── conditions with deadlines
 //!                      ├─> debian ───────── what the graph must hold
 //!                      └─> report ───────── lines and measurements for people
+//! bin/e2e ──> scenarios/* ─> objects ─────── what the API server says, clients in a loop
+//!                      └──> cluster ──────── a real Kubernetes
 //! ```
 
 pub mod answers;
 pub mod client;
+pub mod cluster;
 pub mod debian;
 pub mod local_process;
+pub mod objects;
 pub mod ports;
 pub mod problem;
 pub mod report;
+pub mod scenarios;
+pub mod servers;
 pub mod steps;
 pub mod wait;

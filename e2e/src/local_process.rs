@@ -45,6 +45,8 @@ pub struct LocalSettings {
     pub base_port: u16,
     /// Not reached by Ctrl-C in this terminal: it is to stay.
     pub detached: bool,
+    /// The resource's own storage and event bus, with this environment; none for a directory on this machine.
+    pub remote: Option<Vec<(String, String)>>,
 }
 
 /// A running supervisor.
@@ -72,6 +74,9 @@ impl LocalProcess {
         command.arg("local").arg("-f").arg(&settings.graph_file);
         command.arg("--data-dir").arg(&settings.data_dir);
         command.args(["--port", &settings.base_port.to_string(), "--no-table"]);
+        if let Some(environment) = &settings.remote {
+            command.arg("--remote").envs(environment.iter().cloned());
+        }
         command.stdin(Stdio::null()).stdout(log).stderr(errors);
         // Logs are read as plain text.
         command.env("NO_COLOR", "1");

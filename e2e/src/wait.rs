@@ -31,6 +31,19 @@ pub struct TimedOut {
 pub async fn until<T>(
     what: &str,
     within: Duration,
+    look: impl AsyncFnMut() -> Look<T>,
+) -> Result<T, TimedOut> {
+    until_every(INTERVAL, what, within, look).await
+}
+
+/// As [`until`], with `interval` from one look to the next: for looks that cost the other side something.
+///
+/// # Errors
+/// As [`until`].
+pub async fn until_every<T>(
+    interval: Duration,
+    what: &str,
+    within: Duration,
     mut look: impl AsyncFnMut() -> Look<T>,
 ) -> Result<T, TimedOut> {
     let deadline = Instant::now() + within;
@@ -41,14 +54,14 @@ pub async fn until<T>(
             Ok(Look::NotYet(seen)) => last_seen = seen,
             Err(_) => {}
         }
-        if Instant::now() + INTERVAL >= deadline {
+        if Instant::now() + interval >= deadline {
             return Err(TimedOut {
                 what: what.to_owned(),
                 within,
                 last_seen,
             });
         }
-        sleep(INTERVAL).await;
+        sleep(interval).await;
     }
 }
 

@@ -2,12 +2,14 @@
 //! replicas follow and answer Cypher from a local Kuzu graph.
 //!
 //! Read `docs/architecture.md` first. The modules in the order of the data's way: [`api`] → [`rows`] → [`writer`] →
-//! [`lake`] and [`graph`] → [`commit_log`] → [`replica`] → [`node`] → [`api`].
+//! [`lake`] and [`graph`] → [`commit_log`] and [`events`] → [`replica`] → [`node`] → [`api`].
 
 pub mod api;
+pub mod cleanup;
 pub mod cli;
 pub mod clock;
 pub mod commit_log;
+pub mod events;
 pub mod graph;
 pub mod ids;
 pub mod lake;

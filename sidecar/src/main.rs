@@ -7,9 +7,11 @@ use clap::Parser;
 use slipstream::cli::{self, Cli, Command, RoleArgs};
 use slipstream::local;
 use slipstream::role::{RoleOptions, run_replica, run_writer};
-use tracing_subscriber::EnvFilter;
+use telemetry::{Guard, Settings};
 
 fn main() -> ExitCode {
+    // Two are linked in, so that rustls cannot choose one. It fails only where one was chosen already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let cli = Cli::parse();
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -35,15 +37,15 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> Result<()> {
     match command {
         Command::Writer(args) => {
-            log_to_stderr("info");
+            let _telemetry = telemetry("writer", "info")?;
             run_writer(&options(args.role, args.holder)).await?;
         }
         Command::Replica(args) => {
-            log_to_stderr("info");
+            let _telemetry = telemetry("replica", "info")?;
             run_replica(&options(args.role, args.id)).await?;
         }
         Command::Local(args) => {
-            log_to_stderr("warn");
+            let _telemetry = telemetry("local", "warn")?;
             local::run(args).await?;
         }
         Command::Load(args) => cli::load::run(args).await?,
@@ -51,6 +53,10 @@ async fn run(command: Command) -> Result<()> {
         Command::Status(args) => cli::status::run(args).await?,
         Command::Log(args) => cli::log::run(args).await?,
         Command::Validate(args) => cli::validate::run(args)?,
+        Command::Cleanup(args) => {
+            let _telemetry = telemetry("cleanup", "warn")?;
+            cli::cleanup::run(args).await?;
+        }
     }
     Ok(())
 }
@@ -69,11 +75,10 @@ fn options(args: RoleArgs, name: Option<String>) -> RoleOptions {
 }
 
 /// `RUST_LOG` chooses what is logged; Lance's own chatter is left out unless asked for.
-fn log_to_stderr(level: &str) {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new(format!("warn,slipstream={level}")));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .init();
+fn telemetry(program: &str, level: &str) -> Result<Guard> {
+    let settings = Settings::new(
+        format!("slipstream-{program}"),
+        format!("warn,slipstream={level}"),
+    );
+    Ok(telemetry::init(&settings)?)
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crds::SidecarConfig;
 
 use crate::graph::EngineLimits;
+use crate::node::Role;
 
 /// Settings of one writer or replica process.
 #[derive(Debug, Clone)]
@@ -18,6 +19,7 @@ pub struct Settings {
     /// Client transactions waiting for the writer before it answers 429.
     pub queue: usize,
     pub group: GroupLimits,
+    pub deferral: Deferral,
     /// Rows per batch of a bulk request.
     pub bulk_batch_rows: usize,
     /// Queries running at the same time; more wait.
@@ -41,30 +43,48 @@ pub struct GroupLimits {
     pub wait: Duration,
 }
 
+/// When bulk commits run ahead of the writer's own graph, and when that follows.
+#[derive(Debug, Clone, Copy)]
+pub struct Deferral {
+    /// Smaller bulk requests bring the graph along …
+    pub min_rows: u64,
+    /// … and so do those that are not, taken so many times, more than the tables hold: as in the choice between applying a
+    /// delta and building anew (`replica::advance`).
+    pub share: u64,
+    /// The graph follows once nothing was loaded for so long, or when somebody needs it …
+    pub quiet: Duration,
+    /// … or when it was behind for so long.
+    pub at_most: Duration,
+}
+
 impl Settings {
-    /// Settings for a process that keeps its state in `data_dir`, with the limits that the config names.
-    pub fn new(config: &SidecarConfig, holder: String, data_dir: PathBuf) -> Self {
+    /// Settings for a process that keeps its state in `data_dir`, with the limits that the config names for its role.
+    pub fn new(config: &SidecarConfig, role: Role, holder: String, data_dir: PathBuf) -> Self {
+        let of_role = match role {
+            Role::Writer => &config.limits.writer,
+            Role::Replica => &config.limits.replica,
+        };
         let defaults = EngineLimits::default();
         let limits = EngineLimits {
-            buffer_pool_bytes: config
-                .limits
-                .buffer_pool_bytes
-                .unwrap_or(defaults.buffer_pool_bytes),
-            threads: config.limits.query_threads.map_or(defaults.threads, u64::from),
+            buffer_pool_bytes: of_role.buffer_pool_bytes.unwrap_or(defaults.buffer_pool_bytes),
+            threads: of_role.query_threads.map_or(defaults.threads, u64::from),
             ..defaults
         };
         Self {
             holder,
             data_dir,
             limits,
-            queue: config
-                .limits
-                .queue_transactions
-                .map_or(1024, |queue| queue as usize),
+            queue: of_role.queue_transactions.map_or(1024, |queue| queue as usize),
             group: GroupLimits {
                 rows: 10_000,
                 bytes: 16 << 20,
                 wait: Duration::from_millis(2),
+            },
+            deferral: Deferral {
+                min_rows: 50_000,
+                share: 5,
+                quiet: Duration::from_millis(200),
+                at_most: Duration::from_secs(5),
             },
             bulk_batch_rows: 16 * 1024,
             queries: 8,

@@ -64,6 +64,8 @@ struct History {
     requests: usize,
     refused: usize,
     crashes: usize,
+    /// Bulk commits whose answer came before the writer's graph had them.
+    ran_ahead: usize,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -104,6 +106,7 @@ impl History {
             requests: 0,
             refused: 0,
             crashes: 0,
+            ran_ahead: 0,
         };
         history.start_writer().await;
         for index in 0..REPLICAS {
@@ -114,10 +117,11 @@ impl History {
     }
 
     async fn step(&mut self) {
+        self.revive().await;
         match self.rng.random_range(0..100) {
-            0..60 => self.transactions().await,
-            60..70 => self.bulk().await,
-            70..78 => self.client_retry().await,
+            0..56 => self.transactions().await,
+            56..71 => self.bulks().await,
+            71..78 => self.client_retry().await,
             78..84 => {
                 self.writer().stop().await;
                 self.start_writer().await;
@@ -141,7 +145,10 @@ impl History {
     }
 
     async fn end(mut self) {
+        self.transactions().await;
+        self.revive().await;
         let writer = self.writer();
+        writer.at_head().await;
         let records = checked_log(&self.graph.log).await;
         for (request, answer) in &self.answered {
             assert_in_log(&records, answer);
@@ -155,8 +162,9 @@ impl History {
             .count();
         let (answers, refused, crashes) = (self.answered.len(), self.refused, self.crashes);
         println!(
-            "{answers} transactions, {refused} refused, {} commits, {groups} of several transactions, {crashes} crashes",
-            records.len()
+            "{answers} transactions, {refused} refused, {} commits, {groups} of several transactions, {} ran ahead of the writer's graph, {crashes} crashes",
+            records.len(),
+            self.ran_ahead
         );
         assert!(
             answers > 20 && refused > 0 && groups > 0 && crashes > 0,

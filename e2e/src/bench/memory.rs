@@ -8,10 +8,10 @@ use super::rows::{ITEM, LINK, SCHEMA, items, links};
 use super::running_graph::{RunningGraph, peak_memory};
 
 const TARGET: f64 = 1.3;
-/// A smaller one cannot take the `COPY` of the long graph.
-const POOL_BYTES: u64 = 256 << 20;
+/// About the smallest that takes the `COPY` of the long graph's links.
+const POOL_BYTES: u64 = 96 << 20;
 /// Items, and as many links; the long graph has ten times as many of each.
-const ITEMS: i64 = 100_000;
+const ITEMS: i64 = 200_000;
 
 /// Each repetition builds with two fresh processes.
 ///

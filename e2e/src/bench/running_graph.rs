@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use slipstream_e2e::client::{CommitAnswer, Node, PARQUET};
+use slipstream_e2e::client::{CommitAnswer, Node, PARQUET, Query};
 use slipstream_e2e::debian::{EDGES, PACKAGE, parquet_file};
 use slipstream_e2e::local_process::{LocalProcess, LocalSettings, find_binary};
 use slipstream_e2e::ports::free_base_port;
@@ -21,6 +21,15 @@ pub(super) const THREADS: u64 = 2;
 const READY_WITHIN: Duration = Duration::from_secs(180);
 /// Before `replicas:` is edited.
 const NO_REPLICAS: &str = "  replicas: 0\n";
+
+/// How long a load took, from its first request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Loaded {
+    /// Until the last answer: everything is committed.
+    pub(super) answered: Duration,
+    /// Until the writer's own graph answers a query at the last commit.
+    pub(super) queryable: Duration,
+}
 
 /// See the module.
 pub(super) struct RunningGraph {
@@ -66,6 +75,7 @@ impl RunningGraph {
             log_file: directory.path().join("local.log"),
             base_port: free_base_port()?,
             detached: false,
+            remote: None,
         })?;
         let mut graph = Self {
             local,
@@ -94,14 +104,21 @@ impl RunningGraph {
         ready.with_context(|| self.local.logs_tail(15))
     }
 
-    /// Sends the example's three files, one after the other, each as one commit; from the first request to the last answer.
-    pub(super) async fn load_debian(&self, example: &Path) -> anyhow::Result<Duration> {
+    /// Sends the example's three files, one after the other, each as one commit.
+    pub(super) async fn load_debian(&self, example: &Path) -> anyhow::Result<Loaded> {
         let started = Instant::now();
+        let mut newest = None;
         for table in [PACKAGE, EDGES[0], EDGES[1]] {
             let body = std::fs::read(parquet_file(example, table))?;
-            self.load(table, body).await?;
+            newest = Some(self.load(table, body).await?);
         }
-        Ok(started.elapsed())
+        let (answered, newest) = (started.elapsed(), newest.context("nothing was loaded")?);
+        let count = Query::new("MATCH (p:Package) RETURN count(*)").min_tx(&newest.tx_id);
+        self.local.writer().count(&count).await?;
+        Ok(Loaded {
+            answered,
+            queryable: started.elapsed(),
+        })
     }
 
     /// One Parquet body as one commit.

@@ -13,6 +13,7 @@ use slipstream_e2e::debian::Debian;
 use slipstream_e2e::local_process::{LocalProcess, LocalSettings, find_binary, is_alive};
 use slipstream_e2e::ports::free_base_port;
 use slipstream_e2e::report::{Measurements, Report, StepFailed};
+use slipstream_e2e::servers::Servers;
 use slipstream_e2e::steps::{self, REPLICAS, Scene, StepError};
 
 /// Where `--keep` leaves the graph, below the current directory.
@@ -25,6 +26,9 @@ struct Args {
     /// Leave the graph running and say where
     #[arg(long)]
     keep: bool,
+    /// Keep the graph in a real S3 server and ring replicas through a real NATS server, started for it
+    #[arg(long)]
+    servers: bool,
     /// Port of the writer; replica n listens on this plus n [default: free ones are looked for]
     #[arg(long, value_parser = clap::value_parser!(u16).range(1024..=65_000))]
     port: Option<u16>,
@@ -62,13 +66,21 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> anyhow::Result<()> {
     let state = prepare_state(args.keep)?;
     let graph = Debian::read(&args.example)?;
+    let graph_file = steps::start::copy_resource(&args.example, state.path())?;
+    let mut servers = None;
+    if args.servers {
+        let started = Servers::start(state.path(), args.keep).await?;
+        started.name_in(&graph_file)?;
+        servers = Some(started);
+    }
     let settings = LocalSettings {
         binary: find_binary()?,
-        graph_file: steps::start::copy_resource(&args.example, state.path())?,
+        graph_file,
         data_dir: state.path().join("data"),
         log_file: state.path().join("local.log"),
         base_port: args.port.map_or_else(free_base_port, Ok)?,
         detached: args.keep,
+        remote: servers.as_ref().map(Servers::environment),
     };
     let local = LocalProcess::start(settings)?;
     std::fs::write(state.path().join("local.pid"), local.pid().to_string())
@@ -89,7 +101,10 @@ async fn run(args: Args) -> anyhow::Result<()> {
         eprintln!("{}", scene.local.logs_tail(LOG_LINES));
     } else if args.keep {
         scene.local.leave_running();
-        say_where(&scene);
+        if let Some(servers) = &mut servers {
+            servers.leave_running();
+        }
+        say_where(&scene, servers.as_ref());
     }
     // Dropping the scene stops what still runs.
     played
@@ -147,7 +162,7 @@ fn prepare_state(keep: bool) -> anyhow::Result<State> {
     Ok(State::Kept(path))
 }
 
-fn say_where(scene: &Scene) {
+fn say_where(scene: &Scene, servers: Option<&Servers>) {
     println!("The graph keeps running:");
     println!("  {:<10} {}", "writer", scene.local.writer().url);
     for node in scene.replica_nodes() {
@@ -173,5 +188,9 @@ fn say_where(scene: &Scene) {
         settings.binary.display(),
         scene.local.replica(1).url
     );
-    println!("Stop it:\n  kill {}", scene.local.pid());
+    print!("Stop it:\n  kill {}", scene.local.pid());
+    match servers.map(Servers::pids) {
+        Some([s3, nats]) => println!("   # then the S3 and NATS servers: kill {s3} {nats}"),
+        None => println!(),
+    }
 }

@@ -47,6 +47,7 @@ impl SmallGraph {
             log_file: directory.path().join("local.log"),
             base_port: free_base_port().unwrap(),
             detached: false,
+            remote: None,
         };
         let mut graph = Self {
             local: LocalProcess::start(settings).unwrap(),

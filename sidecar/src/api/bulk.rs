@@ -1,6 +1,6 @@
 //! `POST /v1/tables/{table}/rows`: a body of rows into one table, as one commit or one commit per `chunk_rows` rows.
 //!
-//! Flow: body -> `rows::decode_stream` -> `Spooler` (local disk) -> `Writer`. Memory depends on batch size only.
+//! Flow: body -> `rows::decode_stream` -> `Spooler` (Lance's data files, checks) -> `Writer`. Memory depends on batch size only.
 //! A chunked load answers while the body is still being read, so its client must read while it sends.
 
 use std::sync::Arc;
@@ -161,7 +161,9 @@ impl Upload {
 
     /// Spools up to `chunk_rows` rows.
     async fn spool(&mut self) -> Result<Spooler, Problem> {
-        let mut spooler = Spooler::new(self.table.clone(), self.writer.spool_dir());
+        let mut spooler = self
+            .writer
+            .spooler(self.table.clone(), self.idempotency_key.is_some());
         let mut missing = self.chunk_rows.unwrap_or(u64::MAX);
         while missing > 0 && self.has_rows().await? {
             let Some(batch) = self.rest.take() else { break };

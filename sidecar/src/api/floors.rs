@@ -123,6 +123,7 @@ mod tests {
             confirmed_at: Some(confirmed_at),
             behind_since: None,
             epoch: Epoch(1),
+            store: crate::node::StoreHealth::default(),
         }
     }
 

@@ -23,6 +23,7 @@ mod query;
 mod query_run;
 mod request;
 mod status;
+mod trace;
 mod transactions;
 
 #[cfg(test)]
@@ -134,7 +135,12 @@ pub fn router(state: ApiState) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(axum::middleware::from_fn(metrics::track))
         // A 503 of a probe is no failure worth a line; what is wrong inside is logged by `Problem`.
-        .layer(TraceLayer::new_for_http().on_failure(()))
+        .layer(
+            TraceLayer::new_for_http()
+                .make_span_with(trace::span)
+                .on_response(trace::answered)
+                .on_failure(()),
+        )
         .with_state(Arc::new(state))
 }
 

@@ -62,6 +62,8 @@ impl Node<'_> {
         }
     }
 
+    /// While the store does not answer nobody can commit or follow, and staleness grows on every replica alike: taking them all
+    /// away from readers would turn its outage into ours. Who minds asks with `max_staleness_ms`.
     fn near_the_head(&self, bounds: &crds::Readiness, now: DateTime<Utc>) -> Result<(), Problem> {
         let lag_commits = self.view.lag_commits();
         let staleness_ms = self.view.staleness_ms(now).unwrap_or(u64::MAX);
@@ -71,7 +73,7 @@ impl Node<'_> {
                 "lag: expected at most {} commits (maxLagCommits), found {lag_commits}",
                 bounds.max_lag_commits
             )
-        } else if staleness_ms > max_staleness_ms {
+        } else if staleness_ms > max_staleness_ms && self.view.store.ok {
             format!("staleness: expected at most {max_staleness_ms} ms (maxLagSeconds), found {staleness_ms}")
         } else {
             return Ok(());
@@ -104,6 +106,7 @@ mod tests {
             confirmed_at: Some(since),
             behind_since: Some(since),
             epoch: Epoch(1),
+            store: crate::node::StoreHealth::default(),
         };
         (view, now)
     }
@@ -137,6 +140,25 @@ mod tests {
                     .unwrap_or_default()
                     .contains(refused_for.unwrap_or_default())
             );
+        }
+    }
+
+    #[test]
+    fn an_outage_of_the_store_takes_no_replica_from_its_readers() {
+        let bounds = crds::Readiness {
+            max_lag_commits: 10,
+            max_lag_seconds: 30,
+        };
+        for (watermark, store_ok, ready) in [(100, true, false), (100, false, true), (89, false, false)] {
+            let (mut view, now) = view(NodeState::Following, watermark, 100, 3600);
+            view.store.ok = store_ok;
+            let node = Node {
+                role: Role::Replica,
+                has_graph: true,
+                takes_writes: false,
+                view: &view,
+            };
+            assert_eq!(node.ready(&bounds, now).is_ok(), ready, "{watermark} {store_ok}");
         }
     }
 

@@ -87,8 +87,13 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// The `traceparent` header, if it is what W3C Trace Context (section 3.2) allows; anything else is to be ignored.
+/// The trace that a commit belongs to: this request's span where spans are exported, or else the client's.
 pub(super) fn traceparent(headers: &HeaderMap) -> Option<String> {
+    telemetry::current_traceparent().or_else(|| client_traceparent(headers))
+}
+
+/// The `traceparent` header, if it is what W3C Trace Context (section 3.2) allows; anything else is to be ignored.
+pub(super) fn client_traceparent(headers: &HeaderMap) -> Option<String> {
     header(headers, "traceparent")
         .filter(|text| is_traceparent(text))
         .map(str::to_owned)

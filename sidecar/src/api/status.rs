@@ -35,6 +35,7 @@ pub(super) async fn status(State(state): State<Arc<ApiState>>) -> Json<Value> {
         "lag_ms": view.lag_ms(now),
         "staleness_ms": view.staleness_ms(now),
         "epoch": view.epoch,
+        "store": view.store,
         "ready": probes::ready(&state).is_ok(),
         "version": env!("CARGO_PKG_VERSION"),
     });

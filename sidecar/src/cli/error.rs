@@ -51,6 +51,9 @@ pub enum CliError {
     Argument(String),
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// Something is left that was to be removed.
+    #[error(transparent)]
+    Cleanup(#[from] crate::cleanup::CleanupError),
 }
 
 impl CliError {

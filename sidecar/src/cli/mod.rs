@@ -4,12 +4,14 @@
 //! main ── Cli ─┬─ writer, replica ──> main (roles)
 //!              ├─ local ────────────> local/
 //!              ├─ load ─ query ─ status ─ log ──> server ──> a node's HTTP API
-//!              └─ validate ─────────> crds
+//!              ├─ validate ─────────> crds
+//!              └─ cleanup ──────────> cleanup/
 //! ```
 //!
 //! Owns: arguments and their defaults, tables and JSON for people, one clear sentence per failure.
 //! Does not own: running a role (main), supervising processes (`local/`), the HTTP API (`api/`).
 
+pub mod cleanup;
 pub mod load;
 pub mod log;
 pub mod query;
@@ -66,6 +68,8 @@ pub enum Command {
     Log(log::LogArgs),
     /// Check a resource file and say what it means
     Validate(validate::ValidateArgs),
+    /// Remove what a graph leaves outside Kubernetes: leases, JetStream consumers and, if asked for, its data
+    Cleanup(cleanup::CleanupArgs),
 }
 
 /// What both roles are started with.

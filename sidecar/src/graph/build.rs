@@ -24,6 +24,9 @@ use crate::schema::{Schema, TableSchema};
 /// Rows of a node table per `COPY`: bounds the spill on disk. An edge table goes in one `COPY`: a second one merges into what
 /// the first left in memory, needs more of it, and the engine crashed when it rolled such a one back.
 const NODE_COPY_ROWS: u64 = 500_000;
+/// Copied rows after which the engine writes out what it holds: a graph of any length then needs about as much memory, and a
+/// smaller pool, than with one checkpoint at the end.
+const CHECKPOINT_ROWS: u64 = 500_000;
 
 /// What a build did.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,19 +37,26 @@ pub struct BuildReport {
 
 /// Builds the graph of one commit in `directory`, which must be empty or missing.
 ///
+/// `at_work` is held for as long as the engine works in `directory`, also after this future was dropped.
+///
 /// Memory: one scan batch and the engine's buffer pool; disk: spills of 500,000 nodes or one edge table next to the database.
 pub async fn build(
     lake: &Lake,
     target: &Watermark,
     directory: &Path,
     limits: EngineLimits,
+    at_work: Arc<()>,
 ) -> Result<(Graph, BuildReport), GraphError> {
     let started = Instant::now();
     let schema = Arc::new(target.schema()?);
     let (sources, receiver) = mpsc::channel::<Source>(1);
     let worker = {
         let (directory, schema, target) = (directory.to_owned(), schema.clone(), target.clone());
-        tokio::task::spawn_blocking(move || fill(&directory, schema, &target, limits, receiver))
+        tokio::task::spawn_blocking(move || {
+            let filled = fill(&directory, schema, &target, limits, receiver);
+            drop(at_work);
+            filled
+        })
     };
     let mut rows = 0;
     let mut read = Ok(());
@@ -179,12 +189,17 @@ fn fill(
         {
             statements.execute(ddl)?;
         }
-        let mut complete = 0;
+        let (mut complete, mut since_checkpoint) = (0, 0);
         while let Some(source) = sources.blocking_recv() {
             match source {
                 Source::Copy { table, spill } => {
                     let path = string_literal(&spill.path.to_string_lossy());
                     statements.execute(&format!("COPY {} FROM {path}", quote(&table.name)))?;
+                    since_checkpoint += spill.rows;
+                    if since_checkpoint >= CHECKPOINT_ROWS {
+                        statements.execute("CHECKPOINT")?;
+                        since_checkpoint = 0;
+                    }
                 }
                 Source::Complete { table, rows } => {
                     let found = count_rows(&mut statements, &table)?;

@@ -36,9 +36,7 @@ fn tag() -> CommitTag {
 }
 
 async fn table(directory: &tempfile::TempDir) -> (Lake, TableAt) {
-    let lake = Lake::open(&format!("file://{}", directory.path().display()))
-        .await
-        .unwrap();
+    let lake = Lake::open(&format!("file://{}", directory.path().display()));
     let table = lake.create_table("T", schema()).await.unwrap();
     (lake, table)
 }

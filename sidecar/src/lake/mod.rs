@@ -5,6 +5,8 @@
 
 mod delta;
 mod error;
+mod options;
+mod stage;
 mod write;
 
 #[cfg(test)]
@@ -18,21 +20,28 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUn
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use lance::Dataset;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 pub use delta::IdDigest;
 pub use error::LakeError;
+pub use stage::Staged;
 pub use write::{BatchReader, CommitTag, TableWrite};
 
 use crate::ids::LanceVersion;
 use crate::schema::{ROW_ID, TOMBSTONES};
+use crate::store::StoreOptions;
 
 /// Rows per batch of scans: bounds the memory of everything that streams a table.
 pub const SCAN_BATCH_ROWS: usize = 8192;
 
+/// What a scan may hold of the storage's answers before it decodes them: Lance's own 2 GiB would hold whole tables.
+const SCAN_BUFFER_BYTES: u64 = 16 << 20;
+
 /// The connection to a graph's tables. Keeps the newest opened handle of each, which shares metadata caches.
 pub struct Lake {
-    connection: lancedb::Connection,
+    options: StoreOptions,
+    /// Made at the first use, so that a process starts while the store is away.
+    connection: OnceCell<lancedb::Connection>,
     handles: Mutex<HashMap<String, Arc<Dataset>>>,
 }
 
@@ -44,24 +53,30 @@ pub struct TableAt {
 }
 
 impl Lake {
-    /// Connects to the tables of the graph whose storage root is `storage_uri`; creates nothing.
-    ///
-    /// # Errors
-    /// [`LakeError::Connection`] when the root cannot be reached.
-    pub async fn open(storage_uri: &str) -> Result<Self, LakeError> {
-        let uri = format!("{}/lance", storage_uri.trim_end_matches('/'));
-        let connection = lancedb::connect(&uri)
-            .storage_option("new_table_enable_stable_row_ids", "true")
-            .execute()
-            .await
-            .map_err(|source| LakeError::Connection {
-                doing: "connect to",
-                source: Box::new(source),
-            })?;
-        Ok(Self {
-            connection,
+    /// The tables of the graph whose root is at `options`; connects at the first use, and creates nothing.
+    pub fn open(options: impl Into<StoreOptions>) -> Self {
+        Self {
+            options: options.into().with_environment(),
+            connection: OnceCell::new(),
             handles: Mutex::default(),
-        })
+        }
+    }
+
+    /// # Errors
+    /// [`LakeError::Connection`] when the root cannot be reached; the next call tries again.
+    async fn connection(&self) -> Result<&lancedb::Connection, LakeError> {
+        let connect = || async {
+            let uri = format!("{}/lance", self.options.uri.trim_end_matches('/'));
+            lancedb::connect(&uri)
+                .storage_options(options::storage_options(&self.options))
+                .execute()
+                .await
+                .map_err(|source| LakeError::Connection {
+                    doing: "connect to",
+                    source: Box::new(source),
+                })
+        };
+        self.connection.get_or_try_init(connect).await
     }
 
     /// Creates an empty table with stable row ids, or opens the one that an earlier attempt left behind.
@@ -70,7 +85,8 @@ impl Lake {
     /// [`LakeError::Mismatch`] when a table of that name has other columns or holds rows: it is not ours to overwrite.
     pub async fn create_table(&self, name: &str, schema: SchemaRef) -> Result<TableAt, LakeError> {
         let created = self
-            .connection
+            .connection()
+            .await?
             .create_empty_table(name, schema.clone())
             .execute()
             .await;
@@ -162,7 +178,8 @@ impl Lake {
             source: Box::new(source),
         };
         let table = self
-            .connection
+            .connection()
+            .await?
             .open_table(name)
             .execute()
             .await
@@ -234,7 +251,8 @@ impl TableAt {
             .project(columns)
             .map_err(failed())?
             .with_row_id()
-            .batch_size(SCAN_BATCH_ROWS);
+            .batch_size(SCAN_BATCH_ROWS)
+            .io_buffer_size(SCAN_BUFFER_BYTES);
         let stream = scanner.try_into_stream().await.map_err(failed())?;
         let name = self.name.clone();
         Ok(stream

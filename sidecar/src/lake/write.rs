@@ -6,10 +6,10 @@ use std::sync::Arc;
 use arrow::array::RecordBatchReader;
 use lance::dataset::rowids::load_row_id_sequence;
 use lance::dataset::transaction::{Operation, Transaction, UpdateMode};
-use lance::dataset::{CommitBuilder, InsertBuilder, NewColumnTransform, WriteMode, WriteParams};
+use lance::dataset::{CommitBuilder, NewColumnTransform};
 use lance::table::format::Fragment;
 
-use super::{Lake, LakeError, TableAt};
+use super::{Lake, LakeError, Staged, TableAt};
 use crate::ids::{Epoch, LanceVersion, RowId, TxId};
 
 /// Rows to append, read on a blocking thread while Lance writes.
@@ -40,25 +40,26 @@ impl TableAt {
     /// # Errors
     /// [`LakeError::Interference`] when another writer came in between; [`LakeError::Mismatch`] when a row to delete is not there.
     pub async fn write(&self, change: TableWrite, tag: CommitTag) -> Result<TableAt, LakeError> {
-        let failed = || LakeError::storage("write to", self.name());
-        let mut new_fragments = Vec::new();
-        if let Some(rows) = change.append {
-            let params = WriteParams {
-                mode: WriteMode::Append,
-                ..WriteParams::default()
-            };
-            let staged = InsertBuilder::new(self.dataset.clone())
-                .with_params(&params)
-                .execute_uncommitted_stream(rows)
-                .await
-                .map_err(failed())?;
-            match staged.operation {
-                Operation::Append { fragments } => new_fragments = fragments,
-                other => return Err(self.mismatch(format!("a staged {other}"), "a staged Append")),
-            }
-        }
-        let (updated_fragments, removed_fragment_ids) = self.without(&change.delete).await?;
-        if change.delete.is_empty() {
+        let staged = match change.append {
+            Some(rows) => Some(self.stage(rows).await?),
+            None => None,
+        };
+        self.write_staged(&change.delete, staged.as_ref(), tag).await
+    }
+
+    /// The same with rows that are in data files already.
+    ///
+    /// # Errors
+    /// As [`TableAt::write`].
+    pub async fn write_staged(
+        &self,
+        delete: &[RowId],
+        append: Option<&Staged>,
+        tag: CommitTag,
+    ) -> Result<TableAt, LakeError> {
+        let (updated_fragments, removed_fragment_ids) = self.without(delete).await?;
+        let new_fragments = append.map(Staged::fragments).unwrap_or_default();
+        if delete.is_empty() {
             return self
                 .commit(
                     Operation::Append {
@@ -200,7 +201,7 @@ impl TableAt {
         }
     }
 
-    fn mismatch(&self, found: String, expected: &str) -> LakeError {
+    pub(super) fn mismatch(&self, found: String, expected: &str) -> LakeError {
         LakeError::Mismatch {
             table: self.name.clone(),
             version: self.version().0,

@@ -22,7 +22,7 @@ pub(super) enum Edit {
 /// Judges the new `text` of the resource against what was accepted before.
 ///
 /// Refused: what cannot be read, any immutable field, and more replicas than there are ports after `port`.
-pub(super) fn judge(before: &LocalGraph, text: &str, store_uri: &str, port: u16) -> Edit {
+pub(super) fn judge(before: &LocalGraph, text: &str, store_uri: Option<&str>, port: u16) -> Edit {
     let after = match LocalGraph::read(text, store_uri) {
         Ok(after) => after,
         Err(error) => return Edit::Refused(error.to_string().lines().map(str::to_owned).collect()),
@@ -78,9 +78,16 @@ pub(super) fn judge(before: &LocalGraph, text: &str, store_uri: &str, port: u16)
         (true, true) => changes.push("still suspended: takes effect when `suspend` is false".to_owned()),
         (false, false) => {}
     }
-    let mut without_schema = after.config.clone();
-    without_schema.schema = before.config.schema.clone();
-    if without_schema != before.config {
+    if before.has_other_servers(&after) {
+        changes.push(
+            "another address of S3 or NATS: takes effect when `slipstream local` is started again".to_owned(),
+        );
+    }
+    let mut read_again = after.config.clone();
+    read_again.schema = before.config.schema.clone();
+    read_again.storage = before.config.storage.clone();
+    read_again.events.nats = before.config.events.nats.clone();
+    if read_again != before.config {
         changes.push("new settings, which the processes read by themselves".to_owned());
     }
     Edit::Accepted {
@@ -118,12 +125,36 @@ spec:
     const STORE: &str = "file:///data/store";
 
     fn judged(edits: &[(&str, &str)], port: u16) -> Edit {
-        let before = LocalGraph::read(RESOURCE, STORE).unwrap();
+        judged_with(Some(STORE), edits, port)
+    }
+
+    fn judged_with(store_uri: Option<&str>, edits: &[(&str, &str)], port: u16) -> Edit {
+        let before = LocalGraph::read(RESOURCE, store_uri).unwrap();
         let after = edits.iter().fold(RESOURCE.to_owned(), |text, (from, to)| {
             assert!(text.contains(from), "{from}");
             text.replace(from, to)
         });
-        judge(&before, &after, STORE, port)
+        judge(&before, &after, store_uri, port)
+    }
+
+    #[test]
+    fn another_server_matters_only_where_servers_are_used() {
+        let edits = [(
+            "{uri: s3://graphs/debian}",
+            "{uri: s3://graphs/debian, endpoint: 'http://s3:9000'}",
+        )];
+        for (store_uri, expected) in [
+            (Some(STORE), &[][..]),
+            (
+                None,
+                &["another address of S3 or NATS: takes effect when `slipstream local` is started again"],
+            ),
+        ] {
+            let Edit::Accepted { changes, .. } = judged_with(store_uri, &edits, 7700) else {
+                panic!("{store_uri:?}")
+            };
+            assert_eq!(changes, expected);
+        }
     }
 
     #[test]

@@ -46,6 +46,10 @@ pub struct LocalArgs {
     /// Where the store, the local graphs and the logs are kept
     #[arg(long, value_name = "DIR", default_value = ".slipstream")]
     pub data_dir: PathBuf,
+    /// Use the storage and the NATS server that the resource names, with credentials from the environment, instead of a
+    /// store below --data-dir and polling
+    #[arg(long)]
+    pub remote: bool,
     /// Print a line when something changes, instead of a table that is redrawn
     #[arg(long)]
     pub no_table: bool,

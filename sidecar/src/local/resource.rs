@@ -58,23 +58,59 @@ pub(super) struct LocalGraph {
 }
 
 impl LocalGraph {
-    /// Reads a resource. A storage that is not on this machine is replaced by `store_uri`.
-    pub(super) fn read(text: &str, store_uri: &str) -> Result<Self, ResourceError> {
+    /// Reads a resource. With `store_uri` nothing outside this machine is used: a storage elsewhere is replaced by it, and
+    /// NATS by polling. Without, storage and NATS are the resource's.
+    pub(super) fn read(text: &str, store_uri: Option<&str>) -> Result<Self, ResourceError> {
         let resource = ReplicatedGraphDB::from_yaml(text)?;
         let mut config = SidecarConfig::from_resource(&resource)?;
-        if !config.storage.uri.starts_with("file://") {
-            config.storage = Storage {
-                uri: store_uri.to_owned(),
-                endpoint: None,
-                region: None,
-            };
+        if let Some(store_uri) = store_uri {
+            config.events.nats = None;
+            if !config.storage.uri.starts_with("file://") {
+                config.storage = Storage {
+                    uri: store_uri.to_owned(),
+                    endpoint: None,
+                    region: None,
+                };
+            }
         }
         Ok(Self { resource, config })
     }
 
-    /// Whether the resource's own storage is not the one in use.
-    pub(super) fn has_other_storage(&self) -> bool {
-        self.resource.spec.storage.uri != self.config.storage.uri
+    /// What is not as the resource says, for people; one line each.
+    pub(super) fn differences(&self) -> Vec<String> {
+        let spec = &self.resource.spec;
+        let mut replaced = Vec::new();
+        if spec.storage.uri != self.config.storage.uri {
+            replaced.push(format!("storage {}", spec.storage.uri));
+        }
+        let nats = spec.events.nats.as_ref();
+        if let Some(nats) = nats.filter(|_| self.config.events.nats.is_none()) {
+            replaced.push(format!("NATS {}", nats.url));
+        }
+        if !replaced.is_empty() {
+            return vec![format!(
+                "(nothing outside this machine is used; with --remote, the resource's {})",
+                replaced.join(" and ")
+            )];
+        }
+        let mut sources = Vec::new();
+        if spec.storage.credentials_secret_ref.is_some() {
+            sources.push(
+                "S3 keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what else the AWS default chain finds",
+            );
+        }
+        if nats.is_some_and(|nats| nats.credentials_secret_ref.is_some()) {
+            sources.push("NATS credentials come from the directory that SLIPSTREAM_NATS_DIR names");
+        }
+        if sources.is_empty() {
+            return Vec::new();
+        }
+        vec![format!("(Secrets are not read here: {})", sources.join("; "))]
+    }
+
+    /// Whether the processes would have to be started again to follow `other`: they read these settings only once.
+    pub(super) fn has_other_servers(&self, other: &Self) -> bool {
+        (&self.config.storage, &self.config.events.nats) != (&other.config.storage, &other.config.events.nats)
     }
 }
 
@@ -85,20 +121,47 @@ mod tests {
     const DEBIAN: &str = include_str!("../../../crds/tests/design.yaml");
 
     #[test]
-    fn storage_elsewhere_is_replaced_and_storage_here_is_kept() {
-        let graph = LocalGraph::read(DEBIAN, "file:///data/store").unwrap();
+    fn what_is_elsewhere_is_replaced_and_storage_here_is_kept() {
+        let graph = LocalGraph::read(DEBIAN, Some("file:///data/store")).unwrap();
         let here = Storage {
             uri: "file:///data/store".to_owned(),
             endpoint: None,
             region: None,
         };
-        assert_eq!((&graph.config.storage, graph.has_other_storage()), (&here, true));
-        let text = DEBIAN.replace("s3://graphs/debian", "file:///my/graph");
-        let graph = LocalGraph::read(&text, "file:///data/store").unwrap();
+        assert_eq!((&graph.config.storage, &graph.config.events.nats), (&here, &None));
         assert_eq!(
-            (graph.config.storage.uri.as_str(), graph.has_other_storage()),
-            ("file:///my/graph", false)
+            graph.differences(),
+            [
+                "(nothing outside this machine is used; with --remote, the resource's storage s3://graphs/debian and \
+                 NATS nats://nats:4222)"
+            ]
         );
+        let text = DEBIAN.replace("s3://graphs/debian", "file:///my/graph");
+        let graph = LocalGraph::read(&text, Some("file:///data/store")).unwrap();
+        assert_eq!(graph.config.storage.uri, "file:///my/graph");
+        assert_eq!(graph.config.events.nats, None);
+    }
+
+    #[test]
+    fn with_remote_everything_is_the_resources_but_its_secrets() {
+        let graph = LocalGraph::read(DEBIAN, None).unwrap();
+        let spec = &graph.resource.spec;
+        assert_eq!(graph.config.storage.uri, spec.storage.uri);
+        assert_eq!(graph.config.storage.endpoint, spec.storage.endpoint);
+        assert_eq!(
+            graph.config.events.nats.as_ref().map(|nats| nats.url.as_str()),
+            Some("nats://nats:4222")
+        );
+        assert_eq!(
+            graph.differences(),
+            [
+                "(Secrets are not read here: S3 keys come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or what else the \
+                 AWS default chain finds; NATS credentials come from the directory that SLIPSTREAM_NATS_DIR names)"
+            ]
+        );
+        let text = DEBIAN.replace(", credentialsSecretRef: {name: s3}", "");
+        let text = text.replace(", credentialsSecretRef: {name: nats}", "");
+        assert_eq!(LocalGraph::read(&text, None).unwrap().differences(), [""; 0]);
     }
 
     #[test]

@@ -73,10 +73,11 @@ impl Supervisor {
             source,
         })?;
         // Before a directory is made for a file that is not usable.
-        LocalGraph::read(file.text(), "file:///").map_err(|error| wrong(error.to_string()))?;
+        LocalGraph::read(file.text(), None).map_err(|error| wrong(error.to_string()))?;
         let data_dir = DataDir::open(&args.data_dir)?;
+        let store_uri = (!args.remote).then(|| data_dir.store_uri());
         let graph =
-            LocalGraph::read(file.text(), &data_dir.store_uri()).map_err(|error| wrong(error.to_string()))?;
+            LocalGraph::read(file.text(), store_uri.as_deref()).map_err(|error| wrong(error.to_string()))?;
         if let Some(problem) = check_ports(&graph, args.port) {
             return Err(wrong(problem));
         }
@@ -156,12 +157,7 @@ impl Supervisor {
             self.graph.config.storage.uri,
             self.data_dir.logs().display()
         ));
-        if self.graph.has_other_storage() {
-            lines.push(format!(
-                "(on this machine instead of the resource's {})",
-                spec.storage.uri
-            ));
-        }
+        lines.extend(self.graph.differences());
         if spec.suspend {
             lines.push("suspended: nothing is started until `suspend` is false".to_owned());
         }
@@ -220,9 +216,10 @@ impl Supervisor {
 
     fn follow_edits(&mut self) {
         let path = self.args.file.display();
+        let store_uri = (!self.args.remote).then(|| self.data_dir.store_uri());
         let edit = match self.file.poll() {
             None => return,
-            Some(Ok(text)) => judge(&self.graph, text, &self.data_dir.store_uri(), self.args.port),
+            Some(Ok(text)) => judge(&self.graph, text, store_uri.as_deref(), self.args.port),
             Some(Err(error)) => Edit::Refused(vec![error.to_string()]),
         };
         let lines = match edit {

@@ -83,6 +83,7 @@ impl Local {
             port,
             data_dir: dir.path().join("data"),
             no_table: true,
+            remote: false,
         };
         let output = Output::default();
         let screen = Screen::new(Box::new(output.clone()) as Box<dyn Write + Send>, false);

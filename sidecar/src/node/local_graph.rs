@@ -20,6 +20,8 @@ pub struct LocalGraph {
     current: ArcSwapOption<Graph>,
     next: AtomicU64,
     in_doubt: AtomicBool,
+    /// Shared with the thread of every build: one that was given up goes on until the engine lets go of it.
+    builds: Arc<()>,
 }
 
 impl LocalGraph {
@@ -45,6 +47,7 @@ impl LocalGraph {
             current: ArcSwapOption::new(graph),
             next: AtomicU64::new(next),
             in_doubt: AtomicBool::new(false),
+            builds: Arc::default(),
         };
         Ok((local, watermark))
     }
@@ -68,7 +71,7 @@ impl LocalGraph {
             path: directory.clone(),
             source,
         })?;
-        match build(lake, target, &directory, self.limits).await {
+        match build(lake, target, &directory, self.limits, self.builds.clone()).await {
             Ok((graph, report)) => Ok((Arc::new(graph), report)),
             Err(error) => {
                 // What a failed build left is of no use to anyone.
@@ -76,6 +79,11 @@ impl LocalGraph {
                 Err(error)
             }
         }
+    }
+
+    /// Whether a build is at work in this node's directory, also one that nobody waits for any more.
+    pub fn is_building(&self) -> bool {
+        Arc::strong_count(&self.builds) > 1
     }
 
     /// Makes a built graph the current one. Running queries finish on the old one, whose files go after the last of them.

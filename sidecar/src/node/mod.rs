@@ -7,4 +7,4 @@ mod local_graph;
 mod progress;
 
 pub use local_graph::LocalGraph;
-pub use progress::{NodeState, Progress, ProgressView, Role};
+pub use progress::{NodeState, Progress, ProgressView, Role, StoreHealth};

@@ -1,5 +1,7 @@
 //! Where a node stands: watermark, head, lag, state. Readers wait here for their floors.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -32,6 +34,30 @@ pub enum NodeState {
     Fenced(String),
 }
 
+/// A store that says nothing for so long counts as away, before its client gives up.
+const SILENCE: Duration = Duration::from_secs(5);
+
+/// Whether the store answers, as this node saw last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoreHealth {
+    /// True until the store failed to answer.
+    pub ok: bool,
+    /// What it answered instead.
+    pub error: Option<String>,
+    /// Since when `ok` has been what it is; `None` before the first answer.
+    pub since: Option<DateTime<Utc>>,
+}
+
+impl Default for StoreHealth {
+    fn default() -> Self {
+        Self {
+            ok: true,
+            error: None,
+            since: None,
+        }
+    }
+}
+
 /// A node's position at one moment.
 #[derive(Debug, Clone)]
 pub struct ProgressView {
@@ -47,6 +73,7 @@ pub struct ProgressView {
     /// When the oldest commit that is not applied yet was made.
     pub behind_since: Option<DateTime<Utc>>,
     pub epoch: Epoch,
+    pub store: StoreHealth,
 }
 
 impl ProgressView {
@@ -100,6 +127,7 @@ impl Progress {
             confirmed_at: None,
             behind_since: None,
             epoch: Epoch(0),
+            store: StoreHealth::default(),
         });
         Self { role, sender, clock }
     }
@@ -128,6 +156,45 @@ impl Progress {
                 view.state = state;
             }
             changed
+        });
+    }
+
+    /// The store answered: the log was read, or the heartbeat written.
+    pub fn store_answered(&self) {
+        self.store_is(None);
+    }
+
+    /// The store did not answer, or not as it must.
+    pub fn store_failed(&self, error: &dyn std::fmt::Display) {
+        self.store_is(Some(error.to_string()));
+    }
+
+    /// Waits for an answer of the store, however long it takes; meanwhile the status says that there is none.
+    pub async fn asking_store<T>(&self, answer: impl Future<Output = T>) -> T {
+        self.noting_silence(answer, SILENCE).await
+    }
+
+    async fn noting_silence<T>(&self, answer: impl Future<Output = T>, silence: Duration) -> T {
+        let mut answer = std::pin::pin!(answer);
+        tokio::select! {
+            answer = &mut answer => return answer,
+            () = tokio::time::sleep(silence) => {}
+        }
+        self.store_failed(&format!("no answer for {} s", silence.as_secs_f32()));
+        answer.await
+    }
+
+    fn store_is(&self, error: Option<String>) {
+        let (ok, now) = (error.is_none(), self.clock.now());
+        self.sender.send_if_modified(|view| {
+            let store = &mut view.store;
+            if store.since.is_none() || store.ok != ok {
+                store.since = Some(now);
+            } else if store.error == error {
+                return false;
+            }
+            (store.ok, store.error) = (ok, error);
+            true
         });
     }
 
@@ -180,6 +247,39 @@ mod tests {
             seq: Seq(seq),
             tx_id: TxId::default(),
         }
+    }
+
+    #[test]
+    fn the_store_s_health_says_since_when() {
+        let clock = Clock::default();
+        let progress = Progress::new(Role::Replica, clock.clone());
+        assert_eq!(progress.view().store, StoreHealth::default());
+        progress.store_answered();
+        let answered = progress.view().store;
+        assert!(answered.ok && answered.since.is_some(), "{answered:?}");
+        clock.shift_millis(1000);
+        progress.store_answered();
+        assert_eq!(progress.view().store, answered, "nothing changed");
+        progress.store_failed(&"connection refused");
+        let failed = progress.view().store;
+        assert!(!failed.ok && failed.since > answered.since, "{failed:?}");
+        assert_eq!(failed.error.as_deref(), Some("connection refused"));
+        clock.shift_millis(1000);
+        progress.store_failed(&"timed out");
+        assert_eq!(progress.view().store.since, failed.since);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_says_nothing_counts_as_away_before_the_answer_comes() {
+        let progress = Progress::new(Role::Replica, Clock::default());
+        let mut noted = progress.subscribe();
+        let silent = async {
+            let view = noted.wait_for(|view| !view.store.ok).await.unwrap();
+            view.store.error.clone()
+        };
+        let answer = progress.noting_silence(silent, Duration::from_millis(1)).await;
+        assert_eq!(answer.as_deref(), Some("no answer for 0.001 s"));
+        assert_eq!(progress.asking_store(async { 7 }).await, 7);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! What wakes a replica: an event says "look at the log", nothing more. Lost, duplicated or forged ones cost latency only.
 //!
-//! Two kinds share one interface: [`PollInterval`] alone is enough for correctness; [`FileWatch`] rings at once where the store
-//! is a directory on this machine. A message bus would be a third.
+//! One interface: [`PollInterval`] alone is enough for correctness; [`FileWatch`] rings at once where the store is a directory
+//! on this machine, [`crate::events::JetStreamBell`] where there is a message bus. Acknowledging is not part of it: who has to
+//! acknowledge watches the node's [`crate::node::Progress`].
 
 use std::path::Path;
 use std::sync::Arc;

@@ -45,12 +45,17 @@ impl LeaseKeeper {
         })
     }
 
+    /// How soon a lease that is renewed now is due again.
+    pub fn renew_within(&self) -> Duration {
+        self.ttl / 3
+    }
+
     /// Writes the lease if the watermark moved or a third of its time is over.
     pub async fn renew(&mut self, store: &dyn Store, watermark: &Watermark) -> Result<(), StoreError> {
         let now = self.clock.now();
         if let Some((position, at)) = self.written {
             let age = (now - at).to_std().unwrap_or(self.ttl);
-            let due = age >= self.ttl / 3 || (position != watermark.position && age >= MIN_RENEWAL);
+            let due = age >= self.renew_within() || (position != watermark.position && age >= MIN_RENEWAL);
             if !due {
                 return Ok(());
             }

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use futures::FutureExt;
 use futures::future::select_all;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 pub use advance::{AdvanceError, Advancer};
 pub use doorbell::{Doorbell, FileWatch, PollInterval, Wake};
@@ -23,8 +24,9 @@ pub use feed::feed;
 pub use lease::{Lease, LeaseKeeper};
 
 use crate::commit_log::{CommitRecord, LogError};
-use crate::graph::Watermark;
+use crate::graph::{GraphError, Watermark};
 use crate::ids::Seq;
+use crate::lake::LakeError;
 use crate::node::NodeState;
 use crate::store::Store;
 
@@ -32,6 +34,12 @@ use crate::store::Store;
 const DENSE_CHECK: Duration = Duration::from_secs(30);
 /// Waits between failed attempts: first, and at most.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+
+/// Between two looks of a node that has no graph yet.
+const WITHOUT_GRAPH: Duration = Duration::from_secs(1);
+
+/// How long a pass may go on after shutdown was asked for, and how long giving the lease up may take.
+const LEAVING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(5));
 
 /// A replica that follows the log.
 pub struct Replica {
@@ -68,11 +76,21 @@ impl Replica {
         }
     }
 
-    /// Follows until `shutdown`; never gives up.
+    /// Follows until `shutdown`; never gives up. Then it releases its lease: what it pinned may be cleaned.
     pub async fn run(mut self, mut doorbells: Vec<Box<dyn Doorbell>>, shutdown: CancellationToken) {
         let mut back_off = BACK_OFF.0;
         while !shutdown.is_cancelled() {
-            let wait = match self.run_once().await {
+            let overdue = async {
+                shutdown.cancelled().await;
+                tokio::time::sleep(LEAVING.0).await;
+            };
+            let pass = tokio::select! {
+                pass = self.run_once() => pass,
+                // Whatever it was building can be built again.
+                () = overdue => break,
+            };
+            self.note_store(&pass);
+            let wait = match pass {
                 // More may have come meanwhile: look again at once.
                 Ok(true) => {
                     back_off = BACK_OFF.0;
@@ -99,12 +117,43 @@ impl Replica {
                 }
                 None => {
                     let rings = doorbells.iter_mut().map(|doorbell| doorbell.rung().boxed());
-                    tokio::select! { _ = select_all(rings) => {}, () = shutdown.cancelled() => {} }
+                    tokio::select! {
+                        _ = select_all(rings) => {}
+                        () = tokio::time::sleep(self.longest_wait()) => {}
+                        () = shutdown.cancelled() => {}
+                    }
                 }
             }
         }
-        if let Err(error) = self.lease.release(self.store.as_ref()).await {
-            tracing::warn!(%error, "failed to release the lease");
+        match tokio::time::timeout(LEAVING.1, self.lease.release(self.store.as_ref())).await {
+            Ok(Ok(())) => tracing::info!("left: the lease is released"),
+            Ok(Err(error)) => tracing::warn!(%error, "failed to release the lease; it expires"),
+            Err(_) => tracing::warn!("the lease was not released in time; it expires"),
+        }
+    }
+
+    /// A pass also renews the lease and tells whether the store answers, and a node without a graph serves nobody: neither
+    /// waits for a long poll interval.
+    fn longest_wait(&self) -> Duration {
+        if self.watermark.is_none() {
+            WITHOUT_GRAPH
+        } else {
+            self.lease.renew_within()
+        }
+    }
+
+    /// Every pass reads the log first, so its outcome tells whether the store answers.
+    fn note_store(&self, pass: &Result<bool, AdvanceError>) {
+        let progress = &self.advancer.progress;
+        match pass {
+            Ok(_) => progress.store_answered(),
+            Err(AdvanceError::Log(LogError::Store(error))) => progress.store_failed(error),
+            Err(AdvanceError::Lake(error) | AdvanceError::Graph(GraphError::Lake(error))) => {
+                if matches!(error, LakeError::Storage { .. } | LakeError::Connection { .. }) {
+                    progress.store_failed(error);
+                }
+            }
+            Err(_) => {}
         }
     }
 
@@ -118,11 +167,11 @@ impl Replica {
         let Some(watermark) = self.watermark.clone() else {
             return self.join().await;
         };
-        let records = self
+        let reading = self
             .advancer
             .log
-            .read_after(watermark.position.seq, self.coalesce)
-            .await?;
+            .read_after(watermark.position.seq, self.coalesce);
+        let records = self.advancer.progress.asking_store(reading).await?;
         let (Some(first), Some(last)) = (records.first(), records.last()) else {
             self.check_dense(watermark.position.seq).await?;
             self.advancer.progress.set_state(NodeState::Following);
@@ -132,7 +181,9 @@ impl Replica {
         };
         self.advancer.progress.saw_head(last.position(), first.timestamp);
         let target = self.advancer.watermark_of(last, Some(&watermark)).await?;
+        let span = apply_span(&records);
         self.advance(Some(&watermark), target, changed_rows(&records))
+            .instrument(span)
             .await?;
         self.since_checkpoint += records.len() as u64;
         self.checkpoint().await?;
@@ -181,7 +232,8 @@ impl Replica {
         };
         self.advancer.progress.saw_head(head.position(), head.timestamp);
         let target = self.advancer.watermark_of(&head, None).await?;
-        self.advance(None, target, u64::MAX).await?;
+        let span = apply_span(std::slice::from_ref(&head));
+        self.advance(None, target, u64::MAX).instrument(span).await?;
         Ok(true)
     }
 
@@ -199,19 +251,17 @@ impl Replica {
                 Ok(())
             }
             // A version that the range starts or ends at was cleaned: join anew at the head.
-            Err(
-                error @ AdvanceError::Graph(crate::graph::GraphError::Lake(
-                    crate::lake::LakeError::VersionMissing { .. },
-                )),
-            ) => match self.advancer.log.head(target.position.seq).await? {
-                Some(head) if head.seq > target.position.seq => {
-                    let target = self.advancer.watermark_of(&head, None).await?;
-                    self.advancer.rebuild(&target).await?;
-                    self.watermark = Some(target);
-                    Ok(())
+            Err(error @ AdvanceError::Graph(GraphError::Lake(LakeError::VersionMissing { .. }))) => {
+                match self.advancer.log.head(target.position.seq).await? {
+                    Some(head) if head.seq > target.position.seq => {
+                        let target = self.advancer.watermark_of(&head, None).await?;
+                        self.advancer.rebuild(&target).await?;
+                        self.watermark = Some(target);
+                        Ok(())
+                    }
+                    _ => Err(error),
                 }
-                _ => Err(error),
-            },
+            }
             Err(error) => Err(error),
         }
     }
@@ -259,6 +309,32 @@ pub(crate) async fn checkpoint(advancer: &Advancer, since: u64, cadence: u64) ->
         }
         .into()),
     }
+}
+
+/// Traces that one apply may belong to.
+const MAX_LINKS: usize = 32;
+
+/// The span of applying a range: a part of the newest commit's trace, linked to those of the others.
+fn apply_span(records: &[CommitRecord]) -> tracing::Span {
+    let seq = |record: Option<&CommitRecord>| record.map_or(0, |record| record.seq.0);
+    let span = tracing::info_span!(
+        "apply",
+        from_seq = seq(records.first()),
+        seq = seq(records.last()),
+        commits = records.len(),
+        rows = changed_rows(records),
+    );
+    let mut traces = records
+        .iter()
+        .rev()
+        .filter_map(|record| record.traceparent.as_deref());
+    if let Some(newest) = traces.next() {
+        telemetry::set_parent(&span, newest);
+    }
+    traces
+        .take(MAX_LINKS)
+        .for_each(|trace| telemetry::link(&span, trace));
+    span
 }
 
 /// Rows that a range of commits changed, by their own account.

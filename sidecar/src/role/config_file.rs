@@ -63,16 +63,21 @@ impl ConfigFile {
         self.poll_interval.subscribe()
     }
 
-    /// Follows the file until `shutdown`. An invalid edit keeps the values that hold.
-    pub async fn follow(mut self, shutdown: CancellationToken) {
+    /// Follows the file until `shutdown`. An invalid edit keeps the values that hold. A changed schema ends the process where
+    /// `ends_on_schema` says so: a writer commits its schema when it starts.
+    pub async fn follow(mut self, shutdown: CancellationToken, ends_on_schema: bool) {
         let mut complaint = String::new();
         loop {
             tokio::select! { () = tokio::time::sleep(LOOK) => {}, () = shutdown.cancelled() => return }
             match read(&self.path) {
                 Ok((text, _)) if text == self.text => {}
                 Ok((text, config)) => {
-                    self.take(text, config);
+                    let is_other_schema = self.take(text, config);
                     complaint.clear();
+                    if is_other_schema && ends_on_schema {
+                        tracing::info!("the schema changed; ending, to take it up at the next start");
+                        shutdown.cancel();
+                    }
                 }
                 Err(error) if error.to_string() != complaint => {
                     tracing::warn!(%error, "the changed config is not used");
@@ -83,7 +88,8 @@ impl ConfigFile {
         }
     }
 
-    fn take(&mut self, text: String, config: SidecarConfig) {
+    /// Hands out what changed; true when the schema did.
+    fn take(&mut self, text: String, config: SidecarConfig) -> bool {
         let old = std::mem::replace(&mut self.config, config);
         self.text = text;
         let new = &self.config;
@@ -95,9 +101,7 @@ impl ConfigFile {
             tracing::info!(old = %old.events.poll_interval, new = %new.events.poll_interval, "poll interval changed");
             self.poll_interval.send_replace(new.events.poll_interval.into());
         }
-        if old.schema != new.schema {
-            tracing::info!("the schema changed; the writer takes it up when it starts next");
-        }
+        old.schema != new.schema
     }
 }
 

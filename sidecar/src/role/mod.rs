@@ -23,6 +23,7 @@ pub use writer::run_writer;
 use crate::api::{self, ApiSettings, ApiState, Metrics};
 use crate::clock::Clock;
 use crate::commit_log::CommitLog;
+use crate::events::{EventsHealth, EventsSettings};
 use crate::graph::{GraphError, Watermark};
 use crate::lake::{Lake, LakeError};
 use crate::node::{LocalGraph, Progress, Role};
@@ -80,6 +81,8 @@ struct Parts {
     found: Option<Watermark>,
     writer: api::WriterSlot,
     wake: Arc<Notify>,
+    /// Where the graph's events are, and how it goes with them; `None` where polling alone runs it.
+    events: Option<(EventsSettings, EventsHealth)>,
     shutdown: CancellationToken,
     serving: tokio::task::JoinHandle<std::io::Result<()>>,
 }
@@ -88,9 +91,9 @@ impl Parts {
     /// Opens everything and serves HTTP at once, so that probes see a node that starts.
     async fn start(role: Role, options: &RoleOptions) -> Result<Self, RoleError> {
         let (file, config) = ConfigFile::open(&options.config)?;
-        let settings = Settings::new(&config, options.holder.clone(), options.data_dir.clone());
-        let store = store::open(&config.storage.uri)?;
-        let lake = Arc::new(Lake::open(&config.storage.uri).await?);
+        let settings = Settings::new(&config, role, options.holder.clone(), options.data_dir.clone());
+        let store = store::open(&config.storage)?;
+        let lake = Arc::new(Lake::open(&config.storage));
         let (local, found) = LocalGraph::open(&options.data_dir.join("graph"), settings.limits).await?;
         let advancer = Advancer {
             lake,
@@ -99,6 +102,12 @@ impl Parts {
             progress: Progress::new(role, Clock::default()),
         };
         let (writer, wake) = (Arc::new(OnceLock::new()), Arc::new(Notify::new()));
+        let metrics = Metrics::install()?;
+        let events = config.events.nats.as_ref().map(|nats| {
+            let health = EventsHealth::new(advancer.progress.clock().clone());
+            (EventsSettings::new(&config.graph, nats), health)
+        });
+        let events_health = events.as_ref().map(|(_, health)| health.clone());
         let shutdown = CancellationToken::new();
         stop_on_signals(&shutdown, options.exit_with_parent);
         let address = options.listen;
@@ -113,13 +122,13 @@ impl Parts {
             log: advancer.log.clone(),
             writer: writer.clone(),
             readiness: file.readiness(),
-            metrics: Metrics::install()?,
+            metrics,
             queries: Arc::new(Semaphore::new(settings.queries)),
             settings: ApiSettings {
                 bulk_batch_rows: settings.bulk_batch_rows,
                 ..ApiSettings::default()
             },
-            status_extra: status_extra(options, &advancer.local),
+            status_extra: status_extra(options, &advancer.local, events_health),
             wake: wake.clone(),
         };
         let serving = tokio::spawn(api::serve(listener, api::router(state), shutdown.clone()));
@@ -133,6 +142,7 @@ impl Parts {
             found,
             writer,
             wake,
+            events,
             shutdown,
             serving,
         })
@@ -151,7 +161,11 @@ async fn stop(
     }
 }
 
-fn status_extra(options: &RoleOptions, local: &Arc<LocalGraph>) -> api::StatusExtra {
+fn status_extra(
+    options: &RoleOptions,
+    local: &Arc<LocalGraph>,
+    events: Option<EventsHealth>,
+) -> api::StatusExtra {
     let (holder, local) = (options.holder.clone(), local.clone());
     Arc::new(move || {
         let graph_bytes = local.current().map(|graph| graph.bytes_on_disk());
@@ -159,6 +173,10 @@ fn status_extra(options: &RoleOptions, local: &Arc<LocalGraph>) -> api::StatusEx
             ("pid", serde_json::json!(std::process::id())),
             ("holder", serde_json::json!(holder)),
             ("graph_bytes", serde_json::json!(graph_bytes)),
+            (
+                "events",
+                serde_json::json!(events.as_ref().map(EventsHealth::view)),
+            ),
         ]);
         fields
             .into_iter()

@@ -1,10 +1,11 @@
 //! A replica's process.
 
 use super::{Parts, RoleError, RoleOptions, stop};
+use crate::events::JetStreamBell;
 use crate::node::Role;
 use crate::replica::{Doorbell, FileWatch, LeaseKeeper, PollInterval, Replica, Wake};
 
-/// Follows the log and serves until a signal comes.
+/// Follows the log and serves until a signal comes; then leaves: its lease and its durable consumer go.
 pub async fn run_replica(options: &RoleOptions) -> Result<(), RoleError> {
     let parts = Parts::start(Role::Replica, options).await?;
     let mut doorbells: Vec<Box<dyn Doorbell>> = vec![
@@ -17,7 +18,18 @@ pub async fn run_replica(options: &RoleOptions) -> Result<(), RoleError> {
             Err(error) => tracing::warn!(%error, "the store's directory cannot be watched; polling alone"),
         }
     }
-    tokio::spawn(parts.file.follow(parts.shutdown.clone()));
+    let bell = parts.events.map(|(settings, health)| {
+        let (bell, task) = JetStreamBell::start(
+            settings,
+            &parts.settings.holder,
+            parts.advancer.progress.clone(),
+            health,
+            parts.shutdown.clone(),
+        );
+        doorbells.push(Box::new(bell));
+        task
+    });
+    tokio::spawn(parts.file.follow(parts.shutdown.clone(), false));
     let clock = parts.advancer.progress.clock().clone();
     let lease = LeaseKeeper::new(&parts.settings.holder, parts.settings.lease_ttl, clock)?;
     let replica = Replica::new(
@@ -29,5 +41,8 @@ pub async fn run_replica(options: &RoleOptions) -> Result<(), RoleError> {
         parts.settings.checkpoint_commits,
     );
     replica.run(doorbells, parts.shutdown.clone()).await;
+    if let Some(bell) = bell {
+        bell.finish().await;
+    }
     stop(parts.shutdown, parts.serving).await
 }

@@ -1,8 +1,13 @@
 //! The writer's process.
 
 use super::{Parts, RoleError, RoleOptions, stop};
-use crate::node::Role;
+use crate::events::Publisher;
+use crate::node::{Progress, Role};
+use crate::store::{Remedy, Store, StoreError, check_conditional_writes};
 use crate::writer::RunningWriter;
+
+/// From one try to the next while the store cannot be asked.
+const STORE_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// Takes over as the writer and serves until a signal comes or a newer writer fences this one.
 ///
@@ -10,7 +15,17 @@ use crate::writer::RunningWriter;
 /// [`RoleError::Commit`] when fenced: the process must exit non-zero.
 pub async fn run_writer(options: &RoleOptions) -> Result<(), RoleError> {
     let parts = Parts::start(Role::Writer, options).await?;
-    tokio::spawn(parts.file.follow(parts.shutdown.clone()));
+    tokio::select! {
+        checked = check_store(&*parts.store, &parts.advancer.progress) => checked?,
+        () = parts.shutdown.cancelled() => return stop(parts.shutdown, parts.serving).await,
+    }
+    let events = parts
+        .events
+        .map(|(settings, health)| Publisher::start(settings, health));
+    let (publisher, publishing) = events.unzip();
+    // A supervisor that holds this process restarts it itself; in a pod, the kubelet starts it again at once.
+    let ends_on_schema = !options.exit_with_parent;
+    tokio::spawn(parts.file.follow(parts.shutdown.clone(), ends_on_schema));
     let running = tokio::select! {
         taken = RunningWriter::take_over(
             parts.store, parts.advancer, parts.settings, &parts.config.schema, parts.found,
@@ -18,13 +33,37 @@ pub async fn run_writer(options: &RoleOptions) -> Result<(), RoleError> {
         () = parts.shutdown.cancelled() => return stop(parts.shutdown, parts.serving).await,
     };
     let ended = match running {
-        Ok(running) => {
+        Ok(mut running) => {
+            if let Some(publisher) = publisher {
+                running.publish_to(publisher);
+            }
             // Nobody else sets it.
             let _ = parts.writer.set(running.writer.clone());
             running.run(parts.shutdown.clone()).await.map_err(RoleError::from)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            // Nothing is published, so nothing is waited for.
+            drop(publisher);
+            Err(error.into())
+        }
     };
+    if let Some(publishing) = publishing {
+        publishing.finish().await;
+    }
     let stopped = stop(parts.shutdown, parts.serving).await;
     ended.and(stopped)
+}
+
+/// Waits for a store that does not answer; what must not hold a graph is an error.
+async fn check_store(store: &dyn Store, progress: &Progress) -> Result<(), StoreError> {
+    loop {
+        match check_conditional_writes(store).await {
+            Err(error) if error.remedy() != Remedy::Reject => {
+                tracing::warn!(%error, "the store cannot be asked yet");
+                progress.store_failed(&error);
+                tokio::time::sleep(STORE_WAIT).await;
+            }
+            decided => return decided,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! JSON objects to Arrow rows, by the rules of the wire: what each type accepts is in `json_values`.
 //!
-//! A property left out or null becomes null. List items are never null. An object that names a property twice counts
-//! with the last one, as everywhere in JSON.
+//! A property left out or null becomes null. List items are never null. An object that names a property twice is refused,
+//! where it is read as a [`JsonRow`]: elsewhere the last one has replaced the others already.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::error::{Mismatch, RowError};
 use super::json_cells::ColumnCells;
+use super::json_row::JsonRow;
 use super::json_values::describe;
 use crate::schema::TableSchema;
 
@@ -17,16 +18,40 @@ use crate::schema::TableSchema;
 ///
 /// # Errors
 /// The first row, in order, that does not fit the table.
-pub fn decode_json_rows(
-    table: &TableSchema,
-    rows: &[Value],
-    first_row: u64,
-) -> Result<RecordBatch, RowError> {
+pub fn decode_json_rows<R>(table: &TableSchema, rows: &[R], first_row: u64) -> Result<RecordBatch, RowError>
+where
+    for<'a> &'a R: Into<RowRef<'a>>,
+{
     let mut builder = RowsBuilder::new(table, rows.len());
     for (row, number) in rows.iter().zip(first_row..) {
         builder.append(row, number)?;
     }
     builder.finish()
+}
+
+/// A row as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct RowRef<'a> {
+    value: &'a Value,
+    repeated: Option<&'a str>,
+}
+
+impl<'a> From<&'a Value> for RowRef<'a> {
+    fn from(value: &'a Value) -> Self {
+        Self {
+            value,
+            repeated: None,
+        }
+    }
+}
+
+impl<'a> From<&'a JsonRow> for RowRef<'a> {
+    fn from(row: &'a JsonRow) -> Self {
+        Self {
+            value: row.value(),
+            repeated: row.repeated(),
+        }
+    }
 }
 
 /// Collects rows of one table column by column.
@@ -62,7 +87,8 @@ impl<'a> RowsBuilder<'a> {
     }
 
     /// After an error the builder holds half a row and must be dropped.
-    pub(super) fn append(&mut self, row: &Value, number: u64) -> Result<(), RowError> {
+    pub(super) fn append<'r>(&mut self, row: impl Into<RowRef<'r>>, number: u64) -> Result<(), RowError> {
+        let RowRef { value: row, repeated } = row.into();
         let Value::Object(properties) = row else {
             return Err(RowError {
                 row: Some(number),
@@ -71,6 +97,9 @@ impl<'a> RowsBuilder<'a> {
                 found: describe(row),
             });
         };
+        if let Some(name) = repeated {
+            return Err(Mismatch::new("each property once", "it twice").at(Some(number), name));
+        }
         let mut values: Vec<Option<&Value>> = vec![None; self.cells.len()];
         for (name, value) in properties {
             match self

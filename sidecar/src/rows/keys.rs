@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray as _, Int64Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Int64Type};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 use serde_json::Value;
 
 use super::error::{Mismatch, RowError};
 use super::json_values::{describe, int64, string};
-use super::{Key, RowKey};
+use super::{Key, KeyColumns, RowKey};
 use crate::schema::{Column, FROM, TO, TableKind, TableSchema};
 
 /// Decodes the keys of a delete: a plain scalar for a node; `{"from", "to"}` for an edge, with its key property under its
@@ -86,22 +86,8 @@ fn decode_key(column: &Column, value: Option<&Value>, number: u64) -> Result<Key
 /// # Panics
 /// When the batch does not conform.
 pub fn row_keys(table: &TableSchema, batch: &RecordBatch) -> Vec<RowKey> {
-    let columns: Vec<KeyColumn> = table
-        .key_columns()
-        .into_iter()
-        .map(|index| KeyColumn::new(batch.column(index)))
-        .collect();
-    (0..batch.num_rows())
-        .map(|row| match columns.as_slice() {
-            [primary_key] => RowKey::Node(primary_key.get(row)),
-            [from, to, key @ ..] => RowKey::Edge {
-                from: from.get(row),
-                to: to.get(row),
-                key: key.first().map(|key| key.get(row)),
-            },
-            [] => unreachable!("every table has a key"),
-        })
-        .collect()
+    let columns = KeyColumns::of(table, batch);
+    (0..batch.num_rows()).map(|row| columns.row_key(row)).collect()
 }
 
 /// A batch of the key columns only, under their names in the table, in the order of `keys`.
@@ -152,26 +138,5 @@ fn key_part(key: &RowKey, parts: usize, part: usize) -> Option<&Key> {
         (RowKey::Edge { to, key, .. }, _, 1) if parts == 2 + usize::from(key.is_some()) => Some(to),
         (RowKey::Edge { key, .. }, 3, 2) => key.as_ref(),
         _ => None,
-    }
-}
-
-enum KeyColumn<'a> {
-    Int(&'a Int64Array),
-    String(&'a StringArray),
-}
-
-impl<'a> KeyColumn<'a> {
-    fn new(array: &'a ArrayRef) -> Self {
-        match array.data_type() {
-            DataType::Int64 => Self::Int(array.as_primitive::<Int64Type>()),
-            _ => Self::String(array.as_string::<i32>()),
-        }
-    }
-
-    fn get(&self, row: usize) -> Key {
-        match self {
-            Self::Int(array) => Key::Int(array.value(row)),
-            Self::String(array) => Key::String(array.value(row).into()),
-        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::error::DecodeError;
 use super::json::RowsBuilder;
+use super::json_row::JsonRow;
 use super::limits::MAX_LINE_BYTES;
 use super::stream::{BATCH_BYTES, Body, Format, Output};
 use crate::schema::TableSchema;
@@ -60,7 +61,7 @@ impl Lines<'_> {
         if line.trim_ascii().is_empty() {
             return Ok(());
         }
-        let row = serde_json::from_slice(line).map_err(|error| {
+        let row: JsonRow = serde_json::from_slice(line).map_err(|error| {
             // serde_json counts lines within what it was given, which is always one.
             let text = error.to_string();
             let cause = text

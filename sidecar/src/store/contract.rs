@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tempfile::TempDir;
 
+use super::s3_tests::Server;
 use super::{Key, Object, Put, Remedy, Store, StoreError, open};
 
 const WRITERS: usize = 8;
@@ -16,12 +17,17 @@ const WRITERS: usize = 8;
 struct Backend {
     name: &'static str,
     uri: String,
+    /// Of the `s3` backend.
+    server: Option<Server>,
     _dir: TempDir,
 }
 
 impl Backend {
     fn handle(&self) -> Arc<dyn Store> {
-        open(&self.uri).expect(self.name)
+        match &self.server {
+            Some(server) => Arc::new(server.store(&self.uri)),
+            None => open(&self.uri).expect(self.name),
+        }
     }
 
     /// As many separately opened handles, as separate processes would have.
@@ -30,16 +36,21 @@ impl Backend {
     }
 }
 
-fn backends() -> [Backend; 2] {
-    ["file", "memory"].map(|name| {
+fn backends() -> [Backend; 3] {
+    ["file", "memory", "s3"].map(|name| {
         let dir = TempDir::new().unwrap();
         let path = dir.path().display();
-        let uri = if name == "file" {
-            format!("file://{path}/root")
-        } else {
-            format!("memory://{path}")
+        let (uri, server) = match name {
+            "file" => (format!("file://{path}/root"), None),
+            "memory" => (format!("memory://{path}"), None),
+            _ => ("s3://graphs/of/contract".to_owned(), Some(Server::start())),
         };
-        Backend { name, uri, _dir: dir }
+        Backend {
+            name,
+            uri,
+            server,
+            _dir: dir,
+        }
     })
 }
 
@@ -445,7 +456,7 @@ async fn a_delete_removes_one_object_and_may_be_repeated() {
 #[test]
 fn a_bad_uri_is_refused_with_one_sentence_that_names_what_is_supported() {
     for uri in [
-        "s3://bucket/x",
+        "s3://",
         "gs://b",
         "",
         "/var/lib/x",
@@ -463,7 +474,8 @@ fn a_bad_uri_is_refused_with_one_sentence_that_names_what_is_supported() {
         assert!(matches!(error, StoreError::BadUri { .. }), "{text}");
         assert_eq!(error.remedy(), Remedy::Reject);
         assert!(
-            text.contains(&format!("{uri:?}")) && text.contains("file:///absolute/path and memory://name"),
+            text.contains(&format!("{uri:?}"))
+                && text.contains("s3://bucket/prefix, file:///absolute/path and memory://name"),
             "{text}"
         );
     }
@@ -471,9 +483,57 @@ fn a_bad_uri_is_refused_with_one_sentence_that_names_what_is_supported() {
 
 #[test]
 fn only_the_file_backend_has_a_directory_to_watch() {
-    let [file, memory] = backends();
+    let [file, memory, s3] = backends();
     let dir = file.handle().local_dir().unwrap().to_owned();
     assert_eq!(file.uri, format!("file://{}", dir.display()));
     assert!(dir.is_dir());
     assert_eq!(memory.handle().local_dir(), None);
+    assert_eq!(s3.handle().local_dir(), None);
+}
+
+#[tokio::test]
+async fn what_is_below_a_directory_is_removed_in_steps_and_nothing_beside_it() {
+    for backend in backends() {
+        let store = backend.handle();
+        for text in [
+            "lance/a/1",
+            "lance/a/2",
+            "lance/b",
+            "lance.json",
+            "lance2/x",
+            "a/lance/x",
+        ] {
+            store.put(&key(text), body("x")).await.unwrap();
+        }
+        for expected in [2, 1, 0, 0] {
+            assert_eq!(
+                store.remove_below(&key("lance"), 2).await.unwrap(),
+                expected,
+                "{}",
+                backend.name
+            );
+        }
+        assert_eq!(
+            keys(&*store, "", None, 10).await,
+            ["a/lance/x", "lance.json", "lance2/x"],
+            "{}",
+            backend.name
+        );
+    }
+}
+
+#[tokio::test]
+async fn every_backend_is_found_to_honour_conditional_writes_by_processes_that_start_together() {
+    for backend in backends() {
+        let checks = race(backend.handles(), |_, store| async move {
+            super::check_conditional_writes(&*store).await.unwrap();
+        });
+        checks.await;
+        assert_eq!(
+            keys(&*backend.handle(), "", None, 10).await,
+            [""; 0],
+            "{}",
+            backend.name
+        );
+    }
 }

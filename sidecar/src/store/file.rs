@@ -23,8 +23,8 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use super::file_list;
 use super::{ETag, Entry, Key, Object, Put, Store, StoreError};
+use super::{file_list, file_tree};
 
 const LOCKS_DIR: &str = ".locks";
 const TEMP_PREFIX: &str = ".tmp-";
@@ -103,6 +103,14 @@ impl Store for FileStore {
 
     async fn delete(&self, key: &Key) -> Result<(), StoreError> {
         self.write("delete", key, Files::delete).await
+    }
+
+    async fn remove_below(&self, dir: &Key, limit: usize) -> Result<usize, StoreError> {
+        self.write("delete what is below", dir, move |files, dir| {
+            let path = files.path(dir);
+            file_tree::remove(&path, limit).map_err(failed("delete what is below", &path))
+        })
+        .await
     }
 
     fn local_dir(&self) -> Option<&Path> {

@@ -11,21 +11,28 @@ use super::{Entry, Key};
 
 /// See [`super::Store::list`].
 pub(super) fn list(root: &Path, prefix: &str, after: Option<&Key>, limit: usize) -> io::Result<Vec<Entry>> {
-    let dir_key = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
     let mut found = Vec::new();
-    // Such a prefix matches no key; as a path it could lead out of the root.
-    if dir_key.is_empty()
-        || Key::new(dir_key.trim_end_matches('/')).is_ok_and(|key| key.as_str().len() + 1 == dir_key.len())
-    {
+    if can_begin_keys(prefix) {
         Walk {
             root,
             prefix,
             after: after.map_or("", Key::as_str),
             limit,
         }
-        .walk(dir_key, &mut found)?;
+        .walk(dir_of(prefix), &mut found)?;
     }
     Ok(found)
+}
+
+/// Whether there can be keys that begin with this. Another prefix could, as a path, lead out of the root.
+pub(super) fn can_begin_keys(prefix: &str) -> bool {
+    let dir = dir_of(prefix);
+    dir.is_empty() || Key::new(dir.trim_end_matches('/')).is_ok_and(|key| key.as_str().len() + 1 == dir.len())
+}
+
+/// Empty, or up to and with the last '/'.
+fn dir_of(prefix: &str) -> &str {
+    prefix.rfind('/').map_or("", |slash| &prefix[..=slash])
 }
 
 struct Walk<'a> {

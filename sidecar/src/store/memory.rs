@@ -88,6 +88,17 @@ impl Store for MemoryStore {
         Ok(())
     }
 
+    async fn remove_below(&self, dir: &Key, limit: usize) -> Result<usize, StoreError> {
+        let below = format!("{dir}/");
+        let mut objects = lock(&self.objects);
+        let keys = objects.keys().filter(|key| key.as_str().starts_with(&below));
+        let keys: Vec<Key> = keys.take(limit).cloned().collect();
+        keys.iter().for_each(|key| {
+            objects.remove(key);
+        });
+        Ok(keys.len())
+    }
+
     fn local_dir(&self) -> Option<&Path> {
         None
     }

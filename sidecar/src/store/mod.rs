@@ -1,6 +1,6 @@
 //! The object store: whole objects under keys, with conditional writes. It is the only thing writer and replicas share.
 //!
-//! Owns: the contract ([`Store`]), its types and errors, and the backends (`file`, `memory`); [`open`] picks one by URI.
+//! Owns: the contract ([`Store`]), its types and errors, and the backends (`s3`, `file`, `memory`); [`open`] picks one by URI.
 //! Does not own: what the objects mean (commit log, leases, snapshots), Lance's own files, and retrying.
 //!
 //! Every backend passes the same suite (`contract.rs`). The two conditional writes are what S3 calls `If-None-Match: *`
@@ -8,11 +8,27 @@
 
 mod file;
 mod file_list;
+mod file_tree;
 mod key;
 mod memory;
+mod options;
+mod probe;
+mod s3;
+mod s3_address;
+mod s3_client;
+mod s3_multipart;
+mod s3_settle;
+mod s3_verdict;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod s3_fake;
+#[cfg(test)]
+mod s3_tests;
+#[cfg(test)]
+#[path = "../../tests/support/versitygw.rs"]
+mod versitygw;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,8 +38,11 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 pub use key::Key;
+pub use options::StoreOptions;
+pub(crate) use probe::PROBES;
+pub use probe::check_conditional_writes;
 
-const SUPPORTED: &str = "supported are file:///absolute/path and memory://name";
+const SUPPORTED: &str = "supported are s3://bucket/prefix, file:///absolute/path and memory://name";
 
 /// Names the content of one object; equal etags of one key mean equal content. Opaque otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -92,21 +111,28 @@ pub trait Store: Send + Sync + std::fmt::Debug + 'static {
     /// Removes the object; fine if there is none.
     async fn delete(&self, key: &Key) -> Result<(), StoreError>;
 
+    /// Removes up to `limit` objects whose names begin with `dir` and a slash, whoever wrote them and whether their names
+    /// are keys or not (Lance's files). Gives how many it removed; none, once there are none. For what nobody uses any more.
+    async fn remove_below(&self, dir: &Key, limit: usize) -> Result<usize, StoreError>;
+
     /// The root directory if objects are plain files at `<root>/<key>`, so that a caller can watch it for changes.
     fn local_dir(&self) -> Option<&Path>;
 }
 
-/// Opens the store named by a URI: `file:///absolute/path` (the directory is created), or `memory://name` (the same
-/// name gives the same store everywhere in this process). Blocks briefly on the file system.
+/// Opens the store named by a URI: `s3://bucket/prefix` (nothing is sent before the first use), `file:///absolute/path`
+/// (the directory is created), or `memory://name` (the same name gives the same store everywhere in this process). Blocks
+/// briefly on the file system.
 ///
 /// # Errors
-/// [`StoreError::BadUri`] for anything else, [`StoreError::Io`] if the directory cannot be made.
-pub fn open(uri: &str) -> Result<Arc<dyn Store>, StoreError> {
+/// [`StoreError::BadUri`] for anything else, [`StoreError::BadEndpoint`], [`StoreError::Io`] if the directory cannot be made.
+pub fn open(options: impl Into<StoreOptions>) -> Result<Arc<dyn Store>, StoreError> {
+    let options = options.into();
     let bad = |reason: &'static str| StoreError::BadUri {
-        uri: uri.to_owned(),
+        uri: options.uri.clone(),
         reason,
     };
-    match uri.split_once("://") {
+    match options.uri.split_once("://") {
+        Some(("s3", _)) => Ok(Arc::new(s3::S3Store::open(options)?)),
         Some(("file", path)) => Ok(Arc::new(file::FileStore::open(file_root(path).map_err(bad)?)?)),
         Some(("memory", "")) => Err(bad("the name is missing")),
         Some(("memory", name)) => Ok(memory::MemoryStore::shared(name)),
@@ -147,6 +173,23 @@ pub enum StoreError {
     #[error("bad storage uri {uri:?}: {reason}; {SUPPORTED}")]
     BadUri { uri: String, reason: &'static str },
 
+    #[error("bad storage endpoint {endpoint:?}: expected http://host:port or https://host:port")]
+    BadEndpoint { endpoint: String },
+
+    /// The store must not be used: two writers could both succeed.
+    #[error("this store cannot hold a graph, because its conditional writes do not work: {found}")]
+    NotConditional { found: &'static str },
+
+    /// Nothing was written; the server said so, or was not reached.
+    #[error("failed to {action} {place}: {reason}")]
+    S3 {
+        action: &'static str,
+        /// Object, bucket and server.
+        place: String,
+        reason: String,
+        remedy: Remedy,
+    },
+
     /// Nothing was written.
     #[error("failed to {action} {place}")]
     Io {
@@ -158,7 +201,7 @@ pub enum StoreError {
     },
 
     /// The write may or may not have happened, or may still happen: read the object back and decide by its content.
-    #[error("failed to learn whether the store wrote {place} (while trying to {action})")]
+    #[error("failed to learn whether the store wrote {place} (while trying to {action}): {source}")]
     OutcomeUnknown {
         action: &'static str,
         place: String,
@@ -183,7 +226,11 @@ impl StoreError {
     pub fn remedy(&self) -> Remedy {
         use std::io::ErrorKind;
         match self {
-            Self::BadKey { .. } | Self::BadUri { .. } => Remedy::Reject,
+            Self::BadKey { .. }
+            | Self::BadUri { .. }
+            | Self::BadEndpoint { .. }
+            | Self::NotConditional { .. } => Remedy::Reject,
+            Self::S3 { remedy, .. } => *remedy,
             Self::OutcomeUnknown { .. } => Remedy::ReadBack,
             Self::Io { source, .. } => match source.kind() {
                 ErrorKind::PermissionDenied

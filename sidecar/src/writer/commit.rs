@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use arrow::array::{RecordBatch, StringArray, TimestampMicrosecondArray};
 use futures::future::join_all;
 
+use super::load_keys::LoadKeys;
 use super::session::Session;
 use super::takeover::{self, TakeoverError};
-use super::validate::{Plan, Rows, TablePlan};
+use super::validate::{Plan, TablePlan};
 use crate::commit_log::{Append, CommitKind, CommitRecord, LogError, TableChange};
 use crate::graph::{Graph, PreparedApply, Watermark};
 use crate::ids::{LanceVersion, TxId};
@@ -44,6 +45,8 @@ enum PreparedGraph {
     Applied(PreparedApply),
     /// A fresh graph, built next to the served one.
     Built(Arc<Graph>),
+    /// Nothing: a catch-up brings it after the record.
+    Later,
 }
 
 impl From<LakeError> for CommitError {
@@ -64,9 +67,16 @@ impl From<TakeoverError> for CommitError {
 impl Session {
     /// Writes one plan as one commit.
     ///
-    /// Guarantees: on `Ok` the record exists for ever and this writer's readers see it. On `NotCommitted` nothing is visible
-    /// anywhere, and Lance and Kuzu are back at the head. On `Fenced` nothing was restored or cleaned.
-    pub(super) async fn commit(&mut self, plan: &Plan) -> Result<CommitRecord, CommitError> {
+    /// With `ahead`, the keys of a bulk request, the local graph is left where it is and follows later; without, it must hold
+    /// the head.
+    ///
+    /// Guarantees: on `Ok` the record exists for ever, and without `ahead` this writer's readers see it. On `NotCommitted`
+    /// nothing is visible anywhere, and Lance and Kuzu are back where they were. On `Fenced` nothing was restored or cleaned.
+    pub(super) async fn commit(
+        &mut self,
+        plan: &Plan,
+        ahead: Option<Arc<LoadKeys>>,
+    ) -> Result<CommitRecord, CommitError> {
         let started = Instant::now();
         let tx_id = TxId::after(self.head.tx_id, self.clock.unix_millis());
         let mut redone = 0;
@@ -93,13 +103,16 @@ impl Session {
         )));
 
         let target = Watermark::of(&record, &self.watermark.graph_schema);
-        let prepared = match self.prepare_graph(&target, plan.rows()).await {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                self.advancer.local.doubt();
-                self.undo(plan).await?;
-                return Err(CommitError::NotCommitted(error.to_string()));
-            }
+        let prepared = match &ahead {
+            Some(_) => PreparedGraph::Later,
+            None => match self.prepare_graph(&target, plan.rows()).await {
+                Ok(prepared) => prepared,
+                Err(error) => {
+                    self.advancer.local.doubt();
+                    self.undo(plan).await?;
+                    return Err(CommitError::NotCommitted(error.to_string()));
+                }
+            },
         };
         fail::fail_point!("writer::before_record", |_| Err(CommitError::Crashed(
             "writer::before_record"
@@ -116,7 +129,11 @@ impl Session {
         self.bases.extend(written);
         self.head = record.clone();
         self.known_keys.add(&record);
-        self.finish_graph(prepared, target).await;
+        match ahead {
+            Some(keys) => self.run_ahead(&record, plan.rows(), keys),
+            None => self.finish_graph(prepared, target).await,
+        }
+        self.publish(&record);
         metrics::histogram!("slipstream_commit_duration_seconds").record(started.elapsed().as_secs_f64());
         metrics::counter!("slipstream_commits_total").increment(1);
         metrics::counter!("slipstream_rows_written_total").increment(plan.rows());
@@ -136,7 +153,6 @@ impl Session {
         let now = self.clock.now();
         let tombstones = TablePlan {
             append: tombstone_rows(plan, tx_id, now.timestamp_micros())?
-                .map(Rows::Memory)
                 .into_iter()
                 .collect(),
             ..TablePlan::default()
@@ -144,14 +160,16 @@ impl Session {
         let touched = plan.tables.iter().map(|(name, table)| (name.as_str(), table));
         let touched = touched.chain((!tombstones.append.is_empty()).then_some((TOMBSTONES, &tombstones)));
         let writes = touched
-            .filter(|(_, table)| !table.append.is_empty() || !table.delete.is_empty())
+            .filter(|(_, table)| table.writes())
             .map(|(name, table)| async move {
                 let base = self.base(name)?;
-                let write = TableWrite {
-                    delete: table.delete.clone(),
-                    append: table.reader()?,
+                let written = if let Some(staged) = &table.staged {
+                    base.write_staged(&table.delete, Some(staged), tag).await?
+                } else {
+                    let (delete, append) = (table.delete.clone(), table.reader());
+                    base.write(TableWrite { delete, append }, tag).await?
                 };
-                Ok((name.to_owned(), base.write(write, tag).await?))
+                Ok((name.to_owned(), written))
             });
         // All are awaited, also after a failure: none may go on writing while the others are undone.
         let written: Vec<(String, TableAt)> = join_all(writes)
@@ -185,7 +203,7 @@ impl Session {
             schema: None,
             notes: plan.notes.clone(),
             idempotency: plan.idempotency.clone(),
-            traceparent: plan.traceparent.clone(),
+            traceparent: telemetry::current_traceparent().or_else(|| plan.traceparent.clone()),
         };
         Ok((record, written))
     }
@@ -229,6 +247,7 @@ impl Session {
                 Err(error @ LogError::Damaged { .. }) => return Err(CommitError::Fenced(error.to_string())),
                 Err(error) => {
                     tracing::warn!(%error, seq = %record.seq, retry_in = ?wait, "the outcome of a commit is not known yet");
+                    self.advancer.progress.store_failed(&error);
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(READ_BACK.1);
                 }
@@ -242,6 +261,7 @@ impl Session {
         let done = match prepared {
             PreparedGraph::Applied(prepared) => prepared.commit().await,
             PreparedGraph::Built(graph) => local.install(graph),
+            PreparedGraph::Later => return,
         };
         self.watermark = target;
         match done {
@@ -305,6 +325,7 @@ async fn roll_back(prepared: PreparedGraph) {
             }
         }
         PreparedGraph::Built(graph) => graph.retire(),
+        PreparedGraph::Later => {}
     }
 }
 

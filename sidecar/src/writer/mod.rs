@@ -7,15 +7,19 @@
 //! Does not own: HTTP, and how rows are decoded.
 
 mod bulk;
+mod catch_up;
 mod commit;
 mod group;
 mod idempotency;
+mod load_keys;
+mod operation_form;
 mod refusal;
 mod session;
 mod spool;
 mod takeover;
 mod transaction;
 mod validate;
+mod validate_bulk;
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -35,7 +39,7 @@ pub use transaction::{
 
 use crate::commit_log::{CommitRecord, VersionMap};
 use crate::ids::{Seq, TxId};
-use crate::schema::Schema;
+use crate::schema::{Schema, TableSchema};
 
 /// What a client is told about its commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,7 +77,7 @@ struct Job {
 pub struct Writer {
     queue: mpsc::Sender<Job>,
     schema: Arc<Schema>,
-    spool_dir: PathBuf,
+    loading: bulk::Loading,
     /// By whom this writer was fenced, once it was: what a client is told when the queue is closed.
     fenced: Arc<OnceLock<String>>,
 }
@@ -86,7 +90,12 @@ impl Writer {
 
     /// Where bulk requests are spooled.
     pub fn spool_dir(&self) -> &PathBuf {
-        &self.spool_dir
+        self.loading.room.directory()
+    }
+
+    /// Begins a bulk request for rows of `table`; `digested` when it has an idempotency key, which stands for its rows.
+    pub fn spooler(&self, table: Arc<TableSchema>, digested: bool) -> Spooler {
+        Spooler::new(table, self.loading.clone(), digested)
     }
 
     /// Commits a transaction, perhaps together with others; returns once the commit is durable.
@@ -97,7 +106,8 @@ impl Writer {
         self.enqueue(Work::Transaction(Box::new(transaction))).await
     }
 
-    /// Commits spooled rows as one commit of their own.
+    /// Commits the rows of a bulk request as one commit of their own; returns once the commit is durable in Lance and the
+    /// log. This node's own graph may follow later (`docs/decisions/0007-bulk-commits-run-ahead-of-the-writers-graph.md`).
     ///
     /// # Errors
     /// As [`Writer::submit`].

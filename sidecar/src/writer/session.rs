@@ -3,19 +3,27 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 
+use futures::FutureExt;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
+use super::bulk::{Loading, Uploads};
+use super::catch_up::CatchUp;
 use super::group::{self, Next};
 use super::idempotency::KnownKeys;
+use super::load_keys::LoadKeys;
+use super::spool::SpoolRoom;
 use super::takeover::{self, TakeoverError, WriterClaim};
-use super::validate::{Plan, unavailable, validate, validate_bulk};
+use super::validate::{Plan, unavailable, validate};
+use super::validate_bulk::{BulkVerdict, validate_bulk};
 use super::{CommitAnswer, CommitError, Job, RunningWriter, Transaction, Work, WriteError, Writer};
 use crate::clock::Clock;
 use crate::commit_log::CommitRecord;
+use crate::events::Publisher;
 use crate::graph::{Graph, GraphError, Watermark};
-use crate::lake::TableAt;
+use crate::lake::{LakeError, TableAt, is_system_table};
 use crate::node::NodeState;
 use crate::replica::{Advancer, changed_rows};
 use crate::settings::Settings;
@@ -29,14 +37,17 @@ pub(super) struct Session {
     pub(super) settings: Settings,
     pub(super) claim: WriterClaim,
     pub(super) head: CommitRecord,
-    /// What the local graph holds: the head.
+    /// What the local graph holds: the head, or a commit before those that run ahead.
     pub(super) watermark: Watermark,
+    pub(super) catch_up: CatchUp,
+    pub(super) uploads: Uploads,
     /// What the next write of each table goes on top of: the committed content.
     pub(super) bases: HashMap<String, TableAt>,
     pub(super) known_keys: KnownKeys,
+    publisher: Option<Publisher>,
     since_checkpoint: u64,
     fenced: Arc<OnceLock<String>>,
-    beaten_at: Instant,
+    pub(super) beaten_at: Instant,
 }
 
 impl RunningWriter {
@@ -98,6 +109,11 @@ impl RunningWriter {
         let (queue, jobs) = mpsc::channel(settings.queue.max(1));
         let fenced = Arc::new(OnceLock::new());
         let schema = takeover::checked(&graph_schema)?;
+        let loading = Loading {
+            room: SpoolRoom::new(spool_dir),
+            tables: Arc::new(bases.clone()),
+            uploads: Uploads::default(),
+        };
         let session = Session {
             store,
             advancer,
@@ -106,8 +122,11 @@ impl RunningWriter {
             claim,
             head,
             watermark,
+            catch_up: CatchUp::default(),
+            uploads: loading.uploads.clone(),
             bases,
             known_keys,
+            publisher: None,
             since_checkpoint: 0,
             fenced: fenced.clone(),
             beaten_at: Instant::now(),
@@ -120,12 +139,20 @@ impl RunningWriter {
             writer: Writer {
                 queue,
                 schema,
-                spool_dir,
+                loading,
                 fenced,
             },
             session,
             jobs,
         })
+    }
+}
+
+impl RunningWriter {
+    /// From now on the event of every commit is handed to `publisher`, the head's at once.
+    pub fn publish_to(&mut self, publisher: Publisher) {
+        self.session.publisher = Some(publisher);
+        self.session.publish(&self.session.head);
     }
 }
 
@@ -175,6 +202,10 @@ impl Session {
                         if let Err(error) = self.beat().await { break Err(error) }
                         continue;
                     }
+                    stepped = self.step_towards_head() => {
+                        if let Err(error) = stepped { break Err(error) }
+                        continue;
+                    }
                     job = jobs.recv() => match job {
                         Some(job) => waiting.push_back(job),
                         None => break Ok(()),
@@ -192,6 +223,10 @@ impl Session {
             if self.beaten_at.elapsed() >= self.settings.heartbeat
                 && let Err(error) = self.beat().await
             {
+                break Err(error);
+            }
+            // Nor is the graph's way to the head.
+            if let Some(Err(error)) = self.step_towards_head().now_or_never() {
                 break Err(error);
             }
             let done = match group::take(&mut waiting, self.settings.group) {
@@ -229,10 +264,12 @@ impl Session {
         }
     }
 
-    async fn beat(&mut self) -> Result<(), CommitError> {
+    pub(super) async fn beat(&mut self) -> Result<(), CommitError> {
         self.beaten_at = Instant::now();
-        match takeover::beat(self.store.as_ref(), &mut self.claim, &self.clock).await {
+        let beating = takeover::beat(self.store.as_ref(), &mut self.claim, &self.clock);
+        match self.advancer.progress.asking_store(beating).await {
             Ok(true) => {
+                self.advancer.progress.store_answered();
                 self.advancer.progress.confirmed(self.head.seq, self.clock.now());
                 Ok(())
             }
@@ -240,6 +277,7 @@ impl Session {
             // The commit log fences as well; a store that is away shows at the next commit.
             Err(error) => {
                 tracing::warn!(%error, "failed to renew the heartbeat");
+                self.advancer.progress.store_failed(&error);
                 Ok(())
             }
         }
@@ -270,6 +308,10 @@ impl Session {
             .collect();
         if transactions.is_empty() {
             return Ok(());
+        }
+        // Which rows these touch only the graph of the head can tell.
+        if let Err(error) = self.reach_head().await {
+            return refuse_all(open, error);
         }
         let checked = self
             .ask(move |graph| {
@@ -302,7 +344,7 @@ impl Session {
         if accepted.is_empty() {
             return Ok(());
         }
-        self.commit_and_answer(&plan, accepted).await
+        self.commit_and_answer(&plan, None, accepted).await
     }
 
     async fn commit_bulk(&mut self, job: Job) -> Result<(), CommitError> {
@@ -328,21 +370,68 @@ impl Session {
             }
             Some(Ok(None)) | None => {}
         }
-        match self.ask(move |graph| validate_bulk(graph, &load)).await {
-            Ok(Ok(plan)) => self.commit_and_answer(&plan, vec![job(answer)]).await,
-            Ok(Err(refusal)) => {
-                answer_to(job(answer), Err(refusal.into()));
-                Ok(())
-            }
-            Err(error) => {
-                answer_to(job(answer), Err(unavailable(&error)));
-                Ok(())
+        let job = job(answer);
+        let load = Arc::new(load);
+        loop {
+            let (ahead, asked) = (self.catch_up.keys(), load.clone());
+            match self.ask(move |graph| validate_bulk(graph, &ahead, &asked)).await {
+                Ok(BulkVerdict::Plan(plan)) => {
+                    let runs_ahead = match self.runs_ahead(load.rows()).await {
+                        Ok(runs_ahead) => runs_ahead,
+                        Err(error) => {
+                            let detail = error.to_string();
+                            answer_to(job, Err(WriteError::NotCommitted { detail }));
+                            return Ok(());
+                        }
+                    };
+                    let ahead = runs_ahead.then(|| load.keys.clone());
+                    return self.commit_and_answer(&plan, ahead, vec![job]).await;
+                }
+                Ok(BulkVerdict::Refused(refusal)) => {
+                    answer_to(job, Err(refusal.into()));
+                    return Ok(());
+                }
+                Ok(BulkVerdict::NeedsGraph) => {
+                    if let Err(error) = self.reach_head().await {
+                        return refuse_all(vec![job], error);
+                    }
+                }
+                Err(error) => {
+                    answer_to(job, Err(unavailable(&error)));
+                    return Ok(());
+                }
             }
         }
     }
 
-    async fn commit_and_answer(&mut self, plan: &Plan, jobs: Vec<Job>) -> Result<(), CommitError> {
-        match self.commit(plan).await {
+    /// Whether a bulk request of so many rows is committed without waiting for the graph: it is large next to the tables, so
+    /// that the graph will be built anew anyway, or commits before it run ahead already.
+    async fn runs_ahead(&self, rows: u64) -> Result<bool, LakeError> {
+        if self.catch_up.is_behind() {
+            return Ok(true);
+        }
+        let deferral = self.settings.deferral;
+        if rows < deferral.min_rows {
+            return Ok(false);
+        }
+        let mut held = 0;
+        for table in self.bases.values().filter(|table| !is_system_table(table.name())) {
+            held += table.count_rows().await?;
+        }
+        Ok(rows.saturating_mul(deferral.share) > held)
+    }
+
+    async fn commit_and_answer(
+        &mut self,
+        plan: &Plan,
+        ahead: Option<Arc<LoadKeys>>,
+        jobs: Vec<Job>,
+    ) -> Result<(), CommitError> {
+        let span = tracing::info_span!("commit", rows = plan.rows());
+        if let Some(parent) = &plan.traceparent {
+            telemetry::set_parent(&span, parent);
+        }
+        match self.commit(plan, ahead).instrument(span).await {
             Ok(record) => {
                 self.since_checkpoint += 1;
                 fail::fail_point!("writer::before_answer", |_| Err(CommitError::Crashed(
@@ -373,6 +462,13 @@ impl Session {
         }
     }
 
+    /// Hands the commit's event over; nobody waits for it.
+    pub(super) fn publish(&self, record: &CommitRecord) {
+        if let Some(publisher) = &self.publisher {
+            publisher.publish(record);
+        }
+    }
+
     /// Runs a question to the graph on a blocking thread.
     async fn ask<T: Send + 'static>(
         &self,
@@ -393,7 +489,7 @@ impl Session {
 
     /// After a commit that failed inside the engine the graph is in doubt (rules of the engine).
     async fn ensure_graph(&mut self) {
-        if self.advancer.local.writable().is_none() {
+        if self.advancer.local.writable().is_none() && !self.catch_up.is_behind() {
             self.rebuild_graph().await;
         }
     }
@@ -412,7 +508,8 @@ impl Session {
     }
 
     async fn checkpoint(&mut self) {
-        if self.since_checkpoint < self.settings.checkpoint_commits {
+        // A graph that is being brought forward is not touched from here.
+        if self.since_checkpoint < self.settings.checkpoint_commits || self.catch_up.is_behind() {
             return;
         }
         let since = std::mem::take(&mut self.since_checkpoint);
@@ -430,6 +527,22 @@ impl Session {
 /// Where the client is gone, nobody wants the answer; its idempotency key finds it.
 fn answer_to(job: Job, answer: Result<CommitAnswer, WriteError>) {
     let _ = job.answer.send(answer);
+}
+
+/// Tells the clients why; what is not the end of the writer ends here.
+fn refuse_all(jobs: Vec<Job>, error: CommitError) -> Result<(), CommitError> {
+    let ended = match error {
+        CommitError::NotCommitted(detail) => {
+            for job in jobs {
+                let detail = detail.clone();
+                answer_to(job, Err(WriteError::NotCommitted { detail }));
+            }
+            return Ok(());
+        }
+        error => Err(error),
+    };
+    jobs.into_iter().for_each(|job| refuse(job, &ended));
+    ended
 }
 
 fn refuse(job: Job, ended: &Result<(), CommitError>) {

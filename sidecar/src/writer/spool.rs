@@ -1,9 +1,12 @@
-//! Bulk rows on the writer's local disk: an Arrow IPC stream file, read as often as needed, removed with its last user.
+//! The rows of a bulk request while it is on its way: in memory while there is room, else in an Arrow IPC stream file on the
+//! writer's local disk, which is removed with its last user.
+//!
+//! Owns: where the rows are. Does not own: what they are checked for, nor how they get into Lance.
 
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch, RecordBatchReader};
@@ -13,95 +16,186 @@ use arrow::ipc::reader::StreamReader;
 use arrow::ipc::writer::StreamWriter;
 use sha2::{Digest, Sha256};
 use tempfile::{NamedTempFile, TempPath};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Memory for spools of this process, in KiB: all requests together.
+const ROOM_KIB: usize = 64 * 1024;
+
+/// The memory that spools may take. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(super) struct SpoolRoom {
+    directory: PathBuf,
+    memory: Arc<Semaphore>,
+}
+
+impl SpoolRoom {
+    /// Room in memory, and in `directory` for what does not fit.
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self {
+            directory,
+            memory: Arc::new(Semaphore::new(ROOM_KIB)),
+        }
+    }
+
+    /// Where files go.
+    pub(super) fn directory(&self) -> &PathBuf {
+        &self.directory
+    }
+
+    fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).ok()?;
+        self.memory.clone().try_acquire_many_owned(kib).ok()
+    }
+}
 
 /// A spool being written.
 pub(super) struct SpoolWriter {
-    writer: StreamWriter<Hashing>,
-    path: TempPath,
+    schema: SchemaRef,
+    room: SpoolRoom,
+    batches: Vec<RecordBatch>,
+    /// For `batches`.
+    memory: Vec<OwnedSemaphorePermit>,
+    file: Option<SpoolFileWriter>,
+    digest: Option<StreamWriter<Sha256Sink>>,
     rows: u64,
 }
 
-/// Digests what goes to the file.
-struct Hashing {
-    file: BufWriter<File>,
-    digest: Sha256,
+struct SpoolFileWriter {
+    writer: StreamWriter<BufWriter<File>>,
+    path: TempPath,
 }
 
-impl Write for Hashing {
+/// Digests what is written to it.
+struct Sha256Sink(Sha256);
+
+impl Write for Sha256Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.digest.update(&bytes[..written]);
-        Ok(written)
+        self.0.update(bytes);
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        self.file.flush()
+        Ok(())
     }
 }
 
 /// A finished spool.
 #[derive(Debug)]
-pub(super) struct SpoolFile {
-    path: TempPath,
+pub(super) struct Spool {
+    rows_at: RowsAt,
     pub(super) rows: u64,
     pub(super) schema: SchemaRef,
 }
 
+#[derive(Debug)]
+enum RowsAt {
+    Memory(
+        Vec<RecordBatch>,
+        #[expect(dead_code, reason = "held, not read")] Vec<OwnedSemaphorePermit>,
+    ),
+    File(TempPath),
+}
+
 impl SpoolWriter {
-    /// Starts a spool file. Blocks.
-    pub(super) fn create(directory: &Path, schema: &SchemaRef) -> Result<Self, ArrowError> {
-        let (file, path) = NamedTempFile::new_in(directory)?.into_parts();
-        let file = Hashing {
-            file: BufWriter::new(file),
-            digest: Sha256::new(),
-        };
+    /// Starts a spool; `digested` when its fingerprint will be asked for.
+    ///
+    /// # Errors
+    /// Arrow's own, about the schema.
+    pub(super) fn create(room: &SpoolRoom, schema: &SchemaRef, digested: bool) -> Result<Self, ArrowError> {
+        let digest = || StreamWriter::try_new(Sha256Sink(Sha256::new()), schema);
         Ok(Self {
-            writer: StreamWriter::try_new(file, schema)?,
-            path,
+            schema: schema.clone(),
+            room: room.clone(),
+            batches: Vec::new(),
+            memory: Vec::new(),
+            file: None,
+            digest: digested.then(digest).transpose()?,
             rows: 0,
         })
     }
 
-    /// SHA-256 of what was written so far, hex.
+    /// SHA-256 of what was written so far, hex; empty when it was not wanted.
     pub(super) fn fingerprint(&self) -> String {
-        hex::encode(self.writer.get_ref().digest.clone().finalize())
+        self.digest
+            .as_ref()
+            .map(|digest| hex::encode(digest.get_ref().0.clone().finalize()))
+            .unwrap_or_default()
     }
 
     /// Appends rows. Blocks.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
         self.rows += batch.num_rows() as u64;
-        self.writer.write(batch)
+        if let Some(digest) = &mut self.digest {
+            digest.write(batch)?;
+        }
+        if let Some(file) = &mut self.file {
+            return file.writer.write(batch);
+        }
+        if let Some(memory) = self.room.take(batch.get_array_memory_size()) {
+            self.memory.push(memory);
+            self.batches.push(batch.clone());
+            return Ok(());
+        }
+        let mut file = SpoolFileWriter::create(&self.room.directory, &self.schema)?;
+        for held in self.batches.drain(..) {
+            file.writer.write(&held)?;
+        }
+        self.memory.clear();
+        file.writer.write(batch)?;
+        self.file = Some(file);
+        Ok(())
     }
 
-    /// Ends the file. Blocks.
-    pub(super) fn finish(mut self, schema: SchemaRef) -> Result<SpoolFile, ArrowError> {
-        self.writer.finish()?;
-        self.writer.get_mut().flush()?;
-        Ok(SpoolFile {
-            path: self.path,
+    /// Ends the spool. Blocks.
+    pub(super) fn finish(self) -> Result<Spool, ArrowError> {
+        let rows_at = match self.file {
+            Some(mut file) => {
+                file.writer.finish()?;
+                file.writer.get_mut().flush()?;
+                RowsAt::File(file.path)
+            }
+            None => RowsAt::Memory(self.batches, self.memory),
+        };
+        Ok(Spool {
+            rows_at,
             rows: self.rows,
-            schema,
+            schema: self.schema,
         })
     }
 }
 
-impl SpoolFile {
+impl SpoolFileWriter {
+    fn create(directory: &Path, schema: &SchemaRef) -> Result<Self, ArrowError> {
+        let (file, path) = NamedTempFile::new_in(directory)?.into_parts();
+        Ok(Self {
+            writer: StreamWriter::try_new(BufWriter::new(file), schema)?,
+            path,
+        })
+    }
+}
+
+impl Spool {
     /// Reads the rows but those whose index is in `skip`. The reader blocks.
     pub(super) fn read(self: &Arc<Self>, skip: Arc<HashSet<u64>>) -> Result<SpoolReader, ArrowError> {
-        let reader = StreamReader::try_new(BufReader::new(File::open(&self.path)?), None)?;
+        let batches: Batches = match &self.rows_at {
+            RowsAt::Memory(batches, _) => Box::new(batches.clone().into_iter().map(Ok)),
+            RowsAt::File(path) => Box::new(StreamReader::try_new(BufReader::new(File::open(path)?), None)?),
+        };
         Ok(SpoolReader {
-            reader,
-            _file: self.clone(),
+            batches,
+            spool: self.clone(),
             skip,
             next_row: 0,
         })
     }
 }
 
-/// Streams a spool's batches; keeps the file.
+type Batches = Box<dyn Iterator<Item = Result<RecordBatch, ArrowError>> + Send>;
+
+/// Streams a spool's batches; keeps the spool.
 pub(super) struct SpoolReader {
-    reader: StreamReader<BufReader<File>>,
-    _file: Arc<SpoolFile>,
+    batches: Batches,
+    spool: Arc<Spool>,
     skip: Arc<HashSet<u64>>,
     next_row: u64,
 }
@@ -110,7 +204,7 @@ impl Iterator for SpoolReader {
     type Item = Result<RecordBatch, ArrowError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = match self.reader.next()? {
+        let batch = match self.batches.next()? {
             Ok(batch) => batch,
             Err(error) => return Some(Err(error)),
         };
@@ -128,6 +222,81 @@ impl Iterator for SpoolReader {
 
 impl RecordBatchReader for SpoolReader {
     fn schema(&self) -> SchemaRef {
-        self.reader.schema()
+        self.spool.schema.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::Int64Array;
+    use arrow::datatypes::{DataType, Field, Schema};
+
+    fn batch(ids: std::ops::Range<i64>) -> RecordBatch {
+        let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, false)]));
+        RecordBatch::try_new(schema, vec![Arc::new(Int64Array::from_iter_values(ids))]).unwrap()
+    }
+
+    fn spooled(room: &SpoolRoom) -> (Arc<Spool>, String) {
+        let mut writer = SpoolWriter::create(room, &batch(0..0).schema(), true).unwrap();
+        for start in [0, 1000, 2000] {
+            writer.write(&batch(start..start + 1000)).unwrap();
+        }
+        let fingerprint = writer.fingerprint();
+        (Arc::new(writer.finish().unwrap()), fingerprint)
+    }
+
+    fn ids(spool: &Arc<Spool>, skip: impl IntoIterator<Item = u64>) -> Vec<i64> {
+        let reader = spool.read(Arc::new(skip.into_iter().collect())).unwrap();
+        let batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+        let columns = batches.iter().map(|batch| {
+            batch
+                .column(0)
+                .as_any()
+                .downcast_ref::<Int64Array>()
+                .unwrap()
+                .values()
+                .to_vec()
+        });
+        columns.flatten().collect()
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_into_memory_go_to_a_file_and_read_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let roomy = SpoolRoom::new(directory.path().to_owned());
+        let files = || std::fs::read_dir(directory.path()).unwrap().count();
+        let (in_memory, fingerprint) = spooled(&roomy);
+        assert_eq!(files(), 0);
+        // Room for the first batch only.
+        let narrow = SpoolRoom {
+            memory: Arc::new(Semaphore::new(10)),
+            ..roomy
+        };
+        let (in_file, same_fingerprint) = spooled(&narrow);
+        assert_eq!(files(), 1);
+        assert_eq!(narrow.memory.available_permits(), 10, "the file took over");
+        assert_eq!(fingerprint, same_fingerprint);
+        for spool in [&in_memory, &in_file] {
+            assert_eq!(spool.rows, 3000);
+            assert_eq!(ids(spool, []), (0..3000).collect::<Vec<i64>>());
+            assert_eq!(
+                ids(spool, (0..2998).chain([2999])),
+                [2998],
+                "rows are skipped by their number"
+            );
+        }
+        drop(in_file);
+        assert_eq!(files(), 0, "a file goes with its last user");
+    }
+
+    #[test]
+    fn memory_is_given_back_with_the_last_user() {
+        let directory = tempfile::tempdir().unwrap();
+        let room = SpoolRoom::new(directory.path().to_owned());
+        let (spool, _) = spooled(&room);
+        assert!(room.memory.available_permits() < ROOM_KIB);
+        drop(spool);
+        assert_eq!(room.memory.available_permits(), ROOM_KIB);
     }
 }

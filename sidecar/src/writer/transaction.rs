@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Refusal;
+use super::operation_form;
 use crate::commit_log::IdempotencyEntry;
-use crate::rows::{RowKey, decode_json_keys, decode_json_rows, row_keys};
+use crate::rows::{JsonRow, RowKey, decode_json_keys, decode_json_rows, row_keys};
 use crate::schema::{Schema, TableSchema};
 
 /// Most characters of notes and of an idempotency key: both stand in commit records.
@@ -29,13 +30,10 @@ pub struct TransactionRequest {
 
 /// One operation of a transaction.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase", deny_unknown_fields)]
+#[serde(rename_all = "lowercase", from = "operation_form::OperationForm")]
 pub enum OperationRequest {
     /// Creates or replaces whole rows; a property left out becomes null.
-    Upsert {
-        table: String,
-        rows: Vec<serde_json::Value>,
-    },
+    Upsert { table: String, rows: Vec<JsonRow> },
     /// Deletes rows by key; a node's edges go with it. A key that is not there is no error.
     Delete {
         table: String,

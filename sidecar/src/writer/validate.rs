@@ -6,20 +6,16 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchIterator};
 use indexmap::IndexMap;
 
-use super::spool::{SpoolFile, SpoolReader};
-use super::{BulkLoad, Refusal, Transaction, WriteError};
+use super::{Refusal, Transaction, WriteError};
 use crate::commit_log::IdempotencyEntry;
 use crate::graph::{Graph, GraphError, Lookup, LookupAnswer};
 use crate::ids::RowId;
-use crate::lake::BatchReader;
-use crate::rows::{Key, RowKey, row_keys};
+use crate::lake::{BatchReader, Staged};
+use crate::rows::{Key, RowKey};
 use crate::schema::{TableKind, TableSchema};
-
-/// Endpoints remembered as existing while a bulk request is checked.
-const KNOWN_ENDPOINTS: usize = 500_000;
 
 /// A commit that only needs to be written.
 #[derive(Debug, Default)]
@@ -38,19 +34,12 @@ pub(super) struct Plan {
 pub(super) struct TablePlan {
     /// Rows that go: deleted ones and old versions of replaced ones.
     pub(super) delete: Vec<RowId>,
-    pub(super) append: Vec<Rows>,
+    /// Rows to put in, from memory.
+    pub(super) append: Vec<RecordBatch>,
+    /// Rows to put in that are in Lance's data files already; instead of `append`.
+    pub(super) staged: Option<Arc<Staged>>,
     pub(super) upserted: u64,
     pub(super) deleted: u64,
-}
-
-/// Rows to append, readable again for a second attempt.
-#[derive(Debug, Clone)]
-pub(super) enum Rows {
-    Memory(RecordBatch),
-    Spool {
-        spool: Arc<SpoolFile>,
-        skip: Arc<HashSet<u64>>,
-    },
 }
 
 impl Plan {
@@ -64,27 +53,16 @@ impl Plan {
 }
 
 impl TablePlan {
-    /// The rows to append as Lance takes them. Blocks while it is read.
-    pub(super) fn reader(&self) -> Result<Option<BatchReader>, arrow::error::ArrowError> {
-        let Some(first) = self.append.first() else {
-            return Ok(None);
-        };
-        let schema = match first {
-            Rows::Memory(batch) => batch.schema(),
-            Rows::Spool { spool, .. } => spool.schema.clone(),
-        };
-        let mut parts: Vec<Box<dyn Iterator<Item = Result<RecordBatch, arrow::error::ArrowError>> + Send>> =
-            Vec::new();
-        for rows in &self.append {
-            parts.push(match rows {
-                Rows::Memory(batch) => Box::new(std::iter::once(Ok(batch.clone()))),
-                Rows::Spool { spool, skip } => Box::new(spool.read(skip.clone())?),
-            });
-        }
-        let rows = parts.into_iter().flatten();
-        Ok(Some(Box::new(arrow::array::RecordBatchIterator::new(
-            rows, schema,
-        ))))
+    /// Whether the table gets a new version.
+    pub(super) fn writes(&self) -> bool {
+        !self.append.is_empty() || self.staged.is_some() || !self.delete.is_empty()
+    }
+
+    /// The rows to append as Lance takes them.
+    pub(super) fn reader(&self) -> Option<BatchReader> {
+        let schema = self.append.first()?.schema();
+        let batches: Vec<_> = self.append.iter().cloned().map(Ok).collect();
+        Some(Box::new(RecordBatchIterator::new(batches, schema)))
     }
 }
 
@@ -254,7 +232,7 @@ fn check_endpoints(
     Ok(())
 }
 
-fn dangling(
+pub(super) fn dangling(
     table: &TableSchema,
     column: &str,
     node_table: &str,
@@ -287,7 +265,7 @@ fn add(
         let table = plan.tables.entry(name.clone()).or_default();
         table.delete.extend(answers.keys[place.upserts].iter().flatten());
         table.upserted += changes.upserts.len() as u64;
-        table.append.extend(rows.map(Rows::Memory));
+        table.append.extend(rows);
         for (key, row) in changes.deletes.keys().zip(&answers.keys[place.deletes]) {
             let Some(row) = row else { continue };
             if deleted_edges.insert((name.clone(), *row)) {
@@ -324,108 +302,6 @@ fn join_notes(first: Option<String>, second: Option<&str>) -> Option<String> {
         (Some(first), Some(second)) => Some(format!("{first}; {second}")),
         (first, second) => first.or_else(|| second.map(str::to_owned)),
     }
-}
-
-/// Checks a bulk request batch by batch. Blocks.
-pub(super) fn validate_bulk(graph: &Graph, load: &BulkLoad) -> Result<Result<Plan, Refusal>, GraphError> {
-    let table = &load.table;
-    let mut plan = TablePlan {
-        upserted: load.rows(),
-        ..TablePlan::default()
-    };
-    let holds_rows = graph.count_rows(&table.name)? > 0;
-    let mut known: HashMap<&str, HashSet<Key>> = HashMap::new();
-    let reader: SpoolReader = load
-        .spool
-        .read(Arc::default())
-        .map_err(|error| GraphError::Rows(error.to_string()))?;
-    let mut first_row = 0;
-    for batch in reader {
-        let batch = batch.map_err(|error| GraphError::Rows(error.to_string()))?;
-        let keys = row_keys(table, &batch);
-        if let Some(refusal) = dangling_in_batch(graph, table, &keys, &mut known, first_row)? {
-            return Ok(Err(refusal));
-        }
-        if holds_rows {
-            let kept = keys
-                .into_iter()
-                .enumerate()
-                .filter(|(row, _)| !load.repeated.contains(&(first_row + *row as u64)));
-            let lookup = Lookup {
-                keys: vec![(table.name.clone(), kept.map(|(_, key)| key).collect())],
-                ..Lookup::default()
-            };
-            plan.delete
-                .extend(graph.lookup(&lookup)?.keys.into_iter().flatten().flatten());
-        }
-        first_row += batch.num_rows() as u64;
-    }
-    plan.append.push(Rows::Spool {
-        spool: load.spool.clone(),
-        skip: load.repeated.clone(),
-    });
-    Ok(Ok(Plan {
-        tables: IndexMap::from([(table.name.clone(), plan)]),
-        tombstones: Vec::new(),
-        idempotency: load.idempotency.iter().cloned().collect(),
-        notes: load.notes.clone(),
-        traceparent: load.traceparent.clone(),
-    }))
-}
-
-fn dangling_in_batch<'a>(
-    graph: &Graph,
-    table: &'a TableSchema,
-    keys: &[RowKey],
-    known: &mut HashMap<&'a str, HashSet<Key>>,
-    first_row: u64,
-) -> Result<Option<Refusal>, GraphError> {
-    let TableKind::Edge { from, to, .. } = &table.kind else {
-        return Ok(None);
-    };
-    for (column, end) in [("from", from), ("to", to)] {
-        let known = known.entry(end.table.as_str()).or_default();
-        if known.len() > KNOWN_ENDPOINTS {
-            known.clear();
-        }
-        let end_key = |key: &RowKey| match key {
-            RowKey::Edge { from, to, .. } => Some(if column == "from" {
-                from.clone()
-            } else {
-                to.clone()
-            }),
-            RowKey::Node(_) => None,
-        };
-        let wanted: HashSet<Key> = keys
-            .iter()
-            .filter_map(end_key)
-            .filter(|key| !known.contains(key))
-            .collect();
-        let wanted: Vec<RowKey> = wanted.into_iter().map(RowKey::Node).collect();
-        let lookup = Lookup {
-            keys: vec![(end.table.clone(), wanted)],
-            ..Lookup::default()
-        };
-        let found = graph.lookup(&lookup)?;
-        for (key, row) in lookup.keys[0].1.iter().zip(found.keys.iter().flatten()) {
-            if let (RowKey::Node(key), Some(_)) = (key, row) {
-                known.insert(key.clone());
-            }
-        }
-        for (row, key) in keys.iter().enumerate() {
-            if let Some(key) = end_key(key).filter(|key| !known.contains(key)) {
-                return Ok(Some(dangling(
-                    table,
-                    column,
-                    &end.table,
-                    &key,
-                    None,
-                    first_row + row as u64,
-                )));
-            }
-        }
-    }
-    Ok(None)
 }
 
 /// Why a check could not be made.

@@ -6,10 +6,8 @@ use std::time::Duration;
 use futures::future::join_all;
 use rand::Rng;
 use rand::seq::IndexedRandom;
-use slipstream::rows::decode_json_rows;
-use slipstream::writer::{
-    CommitAnswer, CommitError, OperationRequest, Spooler, TransactionRequest, WriteError, idempotency_entry,
-};
+use serde_json::Value;
+use slipstream::writer::{CommitAnswer, CommitError, OperationRequest, TransactionRequest, WriteError};
 
 use super::History;
 use super::nodes::disarm;
@@ -24,6 +22,9 @@ const COMMIT_POINTS: [&str; 4] = [
     "writer::after_record",
     "writer::before_answer",
 ];
+
+/// Before and within the catch-up of the writer's graph.
+const CATCH_UP_POINTS: [&str; 2] = ["writer::before_catch_up", "replica::before_graph_commit"];
 
 impl History {
     /// Several clients at once; perhaps the writer dies meanwhile.
@@ -119,8 +120,19 @@ impl History {
         self.start_writer().await;
     }
 
+    /// Some bulk requests, one after the other, and perhaps the death of the writer before its graph holds them.
+    pub(crate) async fn bulks(&mut self) {
+        for _ in 0..self.rng.random_range(1..=3) {
+            self.revive().await;
+            self.bulk().await;
+        }
+        if self.rng.random_bool(0.4) {
+            self.crash_while_catching_up().await;
+        }
+    }
+
     /// One bulk request; a client that got no answer sends it again with the same key.
-    pub(crate) async fn bulk(&mut self) {
+    async fn bulk(&mut self) {
         let count = if self.rng.random_bool(0.15) {
             self.rng.random_range(1_000..2_500)
         } else {
@@ -130,6 +142,7 @@ impl History {
         let OperationRequest::Upsert { table, rows } = &operation else {
             unreachable!("a bulk is an upsert")
         };
+        let rows: Vec<Value> = rows.iter().map(|row| row.value().clone()).collect();
         let request = self.keyed([operation.clone()]);
         let key = request.idempotency_key.clone().expect("a key");
         let batch_rows = self.rng.random_range(1..=rows.len());
@@ -137,19 +150,14 @@ impl History {
         self.arm(&COMMIT_POINTS, 0.35);
         let answer = loop {
             let writer = self.writer.as_ref().expect("a writer runs");
-            let table = writer.writer.schema().table(table).expect("a table").clone();
-            let mut spooler = Spooler::new(table.clone(), writer.writer.spool_dir());
-            for (index, chunk) in rows.chunks(batch_rows).enumerate() {
-                let batch = decode_json_rows(&table, chunk, (index * batch_rows) as u64)
-                    .expect("rows of the right types");
-                spooler.push(batch).await.expect("room to spool");
-            }
-            let entry = idempotency_entry(&key, spooler.fingerprint().as_bytes()).expect("a good key");
-            let answer = match spooler.finish(None, Some(entry), None).await {
-                Ok(load) => writer.writer.submit_bulk(load).await,
-                Err(refused) => Err(refused),
-            };
-            if !matches!(answer, Err(WriteError::Unknown)) {
+            let answer = writer.load(table, &rows, batch_rows, Some(&key)).await;
+            let unknown = matches!(answer, Err(WriteError::Unknown | WriteError::NotCommitted { .. }));
+            if !unknown {
+                if let Ok(answer) = &answer
+                    && writer.graph_seq() < answer.seq
+                {
+                    self.ran_ahead += 1;
+                }
                 break answer;
             }
             let writer = self.writer();
@@ -162,6 +170,23 @@ impl History {
             (answer, expected) => {
                 panic!("the model says {expected:?}, the writer {answer:?} to the bulk {request:?}")
             }
+        }
+    }
+
+    /// Commits that stand may be missing in the writer's graph: perhaps the writer dies before they get there.
+    async fn crash_while_catching_up(&mut self) {
+        self.arm(&CATCH_UP_POINTS, 1.0);
+        // Only the graph of the head can tell what these touch.
+        self.transactions().await;
+        disarm(&CATCH_UP_POINTS);
+        self.revive().await;
+    }
+
+    /// Another writer takes over from one that met a crash point on its own.
+    pub(crate) async fn revive(&mut self) {
+        if self.writer.as_ref().is_some_and(WriterNode::has_ended) {
+            let writer = self.writer();
+            self.crashed(writer).await;
         }
     }
 

@@ -1,8 +1,12 @@
 //! The nodes of a history: started, crashed at random points, restarted, wiped.
 
+use std::time::Duration;
+
 use rand::Rng;
+use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use slipstream::replica::AdvanceError;
+use slipstream::settings::Deferral;
 use slipstream::writer::TakeoverError;
 
 use super::History;
@@ -30,6 +34,7 @@ impl History {
             let before = self.graph.current_graph("writer");
             let mut settings = self.graph.settings("writer");
             settings.checkpoint_commits = self.rng.random_range(1..20);
+            settings.deferral = self.deferral();
             let started = self.graph.try_start_writer(settings, &self.graph.schema).await;
             disarm(&TAKEOVER_POINTS);
             self.assert_in_place("writer", before);
@@ -42,6 +47,19 @@ impl History {
                 Err(TakeoverError::Local(detail)) if detail.contains("crash point") => self.crashes += 1,
                 Err(error) => panic!("the writer could not take over: {error}"),
             }
+        }
+    }
+
+    /// Bulk commits of any size run ahead of the graph, or none; and the graph follows at once, or when it must.
+    fn deferral(&mut self) -> Deferral {
+        let millis = |choices: [u64; 3], rng: &mut StdRng| {
+            Duration::from_millis(*choices.choose(rng).expect("a choice"))
+        };
+        Deferral {
+            min_rows: *[1, 1, 40, u64::MAX].choose(&mut self.rng).expect("a choice"),
+            share: *[5, 1_000].choose(&mut self.rng).expect("a choice"),
+            quiet: millis([0, 10, 60_000], &mut self.rng),
+            at_most: millis([1, 200, 60_000], &mut self.rng),
         }
     }
 

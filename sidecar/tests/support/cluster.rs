@@ -9,14 +9,16 @@ use crds::{GraphSchema, SidecarConfig};
 use slipstream::clock::Clock;
 use slipstream::commit_log::CommitLog;
 use slipstream::graph::{EngineLimits, Graph, Watermark};
+use slipstream::ids::Seq;
 use slipstream::lake::Lake;
 use slipstream::node::{LocalGraph, Progress, Role};
 use slipstream::replica::{AdvanceError, Advancer, LeaseKeeper, Replica};
+use slipstream::rows::decode_json_rows;
 use slipstream::settings::Settings;
 use slipstream::store::Store;
 use slipstream::writer::{
     CommitAnswer, CommitError, RunningWriter, TakeoverError, Transaction, TransactionRequest, WriteError,
-    Writer,
+    Writer, idempotency_entry,
 };
 use tempfile::TempDir;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -78,7 +80,7 @@ impl TestGraph {
 
     /// A fresh connection to the tables.
     pub(crate) async fn lake(&self) -> Lake {
-        Lake::open(&self.uri).await.expect("the tables' directory")
+        Lake::open(&self.uri)
     }
 
     /// Settings of the node `name`. The heartbeat stays quiet, so that fencing shows where a test wants it to.
@@ -93,7 +95,8 @@ impl TestGraph {
             threads: 2,
             max_database_bytes: 1 << 32,
         };
-        let settings = Settings::new(&config, name.to_owned(), self.data_dir(name));
+        // The role only chooses limits, and the config has none.
+        let settings = Settings::new(&config, Role::Writer, name.to_owned(), self.data_dir(name));
         Settings {
             limits,
             heartbeat: Duration::from_secs(3600),
@@ -208,6 +211,47 @@ impl WriterNode {
         self.advancer.local.current().expect("a writer has a graph")
     }
 
+    /// The `seq` that readers of this writer's graph see.
+    pub(crate) fn graph_seq(&self) -> Seq {
+        self.advancer.progress.view().watermark.unwrap_or_default().seq
+    }
+
+    /// Waits until its graph holds the newest commit, or it has ended.
+    pub(crate) async fn at_head(&self) {
+        until("the writer's graph to hold the head", || {
+            self.advancer.progress.view().lag_commits() == 0 || self.has_ended()
+        })
+        .await;
+    }
+
+    /// Whether it ended by itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.task.is_finished()
+    }
+
+    /// One bulk request of JSON rows in batches of `batch_rows`, with an idempotency key where there is one.
+    pub(crate) async fn load(
+        &self,
+        table: &str,
+        rows: &[serde_json::Value],
+        batch_rows: usize,
+        key: Option<&str>,
+    ) -> Result<CommitAnswer, WriteError> {
+        let table = self.writer.schema().table(table).expect("a table").clone();
+        let mut spooler = self.writer.spooler(table.clone(), key.is_some());
+        for (index, chunk) in rows.chunks(batch_rows).enumerate() {
+            let batch = decode_json_rows(&table, chunk, (index * batch_rows) as u64)
+                .expect("rows of the right types");
+            spooler.push(batch).await?;
+        }
+        let entry = key.map(|key| {
+            assert_ne!(spooler.fingerprint(), "");
+            idempotency_entry(key, spooler.fingerprint().as_bytes()).expect("a good key")
+        });
+        let load = spooler.finish(None, entry, None).await?;
+        within("an answer of the writer", self.writer.submit_bulk(load)).await
+    }
+
     /// Stops it in order.
     pub(crate) async fn stop(self) {
         self.shutdown.cancel();
@@ -285,8 +329,10 @@ impl ReplicaNode {
 
 /// A process that dies leaves its database at once; here the last thread that uses it must let go first.
 async fn close(advancer: Advancer) {
-    let graph = advancer.local.current();
+    let (local, graph) = (advancer.local.clone(), advancer.local.current());
     drop(advancer);
+    until("builds to end", || !local.is_building()).await;
+    drop(local);
     if let Some(graph) = graph {
         until("the graph's users to let go", || Arc::strong_count(&graph) == 1).await;
     }

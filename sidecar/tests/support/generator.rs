@@ -34,9 +34,11 @@ pub(crate) fn operations(rng: &mut StdRng, model: &Model) -> Vec<OperationReques
         } else {
             delete(&table.name, keys(rng, model, &table, &mut used))
         };
-        let (OperationRequest::Upsert { rows: parts, .. } | OperationRequest::Delete { keys: parts, .. }) =
-            &operation;
-        if !parts.is_empty() {
+        let is_empty = match &operation {
+            OperationRequest::Upsert { rows, .. } => rows.is_empty(),
+            OperationRequest::Delete { keys, .. } => keys.is_empty(),
+        };
+        if !is_empty {
             // Where this fails, the whole transaction will be refused.
             let _ = planned.apply(std::slice::from_ref(&operation));
             operations.push(operation);

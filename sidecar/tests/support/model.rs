@@ -69,7 +69,7 @@ impl Model {
             match operation {
                 OperationRequest::Upsert { table, rows } => {
                     for row in rows {
-                        let cells = self.cells(table, row);
+                        let cells = self.cells(table, row.value());
                         let key = (table.as_str(), key_text(&key_cells(self.table(table), &cells)));
                         if upserts.get(&key).is_some_and(|first| *first != cells) {
                             return Err(format!("{key:?} is upserted twice with different values"));

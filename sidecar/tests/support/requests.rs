@@ -1,13 +1,14 @@
 //! Short forms for clients' requests.
 
 use serde_json::Value;
+use slipstream::rows::JsonRow;
 use slipstream::writer::{OperationRequest, TransactionRequest};
 
 /// An upsert of whole rows.
 pub(crate) fn upsert(table: &str, rows: impl IntoIterator<Item = Value>) -> OperationRequest {
     OperationRequest::Upsert {
         table: table.to_owned(),
-        rows: rows.into_iter().collect(),
+        rows: rows.into_iter().map(JsonRow::from).collect(),
     }
 }
 

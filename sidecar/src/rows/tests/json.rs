@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{everything, keyed_edge, table, thing};
 use crate::rows::limits::{FIRST_DAY, LAST_DAY};
-use crate::rows::{MAX_STRING_BYTES, decode_json_rows};
+use crate::rows::{JsonRow, MAX_STRING_BYTES, decode_json_rows};
 
 /// The refusal of a row of `Thing` that holds this value.
 fn refusal(column: &str, value: Value) -> String {
@@ -263,7 +263,12 @@ fn the_first_wrong_row_is_named_by_its_number_in_the_operation() {
 
 #[test]
 fn no_rows_are_an_empty_batch() {
-    assert_eq!(decode_json_rows(&everything(), &[], 0).unwrap().num_rows(), 0);
+    assert_eq!(
+        decode_json_rows::<Value>(&everything(), &[], 0)
+            .unwrap()
+            .num_rows(),
+        0
+    );
 }
 
 #[test]
@@ -275,4 +280,15 @@ fn the_first_and_last_day_are_those_of_four_digit_years() {
             - NaiveDate::from_ymd_opt(1970, 1, 1).unwrap().num_days_from_ce()
     };
     assert_eq!((FIRST_DAY, LAST_DAY), (days(0, 1, 1), days(9999, 12, 31)));
+}
+
+#[test]
+fn a_property_named_twice_in_one_row_is_refused_with_its_place() {
+    let rows: Vec<JsonRow> =
+        serde_json::from_str(r#"[{"id": 1, "text": "a"}, {"id": 2, "text": "a", "text": "a"}]"#).unwrap();
+    let error = decode_json_rows(&everything(), &rows, 5).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        r#"row 6, column "text": expected each property once, found it twice"#
+    );
 }

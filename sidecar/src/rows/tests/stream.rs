@@ -438,3 +438,16 @@ fn content_types_name_their_format() {
         assert_eq!(Format::from_content_type(content_type), format, "{content_type}");
     }
 }
+
+#[tokio::test]
+async fn a_property_named_twice_in_a_line_is_refused_as_a_row() {
+    let body = b"{\"id\": 1}\n{\"id\": 2, \"id\": 2}\n";
+    let error = decode(&everything(), Format::Ndjson, body, 7, 10)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, DecodeError::Row(_)), "{error:?}");
+    assert_eq!(
+        error.to_string(),
+        r#"row 1, column "id": expected each property once, found it twice"#
+    );
+}

@@ -1,0 +1,139 @@
+//! The fixed list of reasons in a `ReplicatedGraphDB`'s conditions.
+//!
+//! Owns: the words, and for each what it means and what a person does; docs/operations.md lists them in this order.
+//! Does not own: when one applies, and the message that names pods and numbers.
+
+use std::fmt;
+
+/// Makes the enum, the list of all, and each one's word and explanation out of one text.
+macro_rules! reasons {
+    ($($(#[doc = $text:literal])+ $name:ident,)+) => {
+        /// `conditions[].reason`: one of these, nothing else.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Reason {
+            $($(#[doc = $text])+ $name,)+
+        }
+
+        impl Reason {
+            /// All reasons, in the order they are documented.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// The text in `conditions[].reason`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($name),)+
+                }
+            }
+
+            /// What it means, and what a person does.
+            pub fn explanation(self) -> &'static str {
+                match self {
+                    $(Self::$name => concat!($($text),+).trim(),)+
+                }
+            }
+        }
+    };
+}
+
+reasons! {
+    // Ready
+    /// Ready: writer and replicas do what was asked for. Nothing to do.
+    Serving,
+    /// The writer is not ready, so nothing can be written; reads go on. See `WriterReady`.
+    WriterNotReady,
+    /// Fewer replicas are ready than asked for. See `ReplicasReady`.
+    ReplicasNotReady,
+    /// `suspend: true`: the operator changes nothing, pods run on as they are. Set it to false to go on.
+    Suspended,
+    /// The resource is being deleted; what is left to remove is in the message. Nothing to do, unless it stays for long.
+    Deleting,
+
+    // WriterReady
+    /// The writer accepts transactions. Nothing to do.
+    WriterServing,
+    /// The writer's pod is starting, or rolls its graph forward. Wait; read the pod's log when it takes long.
+    WriterStarting,
+    /// The writer's pod does not exist or is not scheduled. Look at the events of the StatefulSet and of the pod.
+    WriterPodMissing,
+    /// The writer's pod runs, but does not answer. It is restarted after a minute; read its log.
+    WriterUnreachable,
+
+    // ReplicasReady
+    /// Every replica asked for is within `spec.readiness`. Nothing to do.
+    ReplicasFollowing,
+    /// `replicas: 0`, so nothing is missing; only the writer answers reads. Scale up to read elsewhere.
+    NoReplicasWanted,
+    /// Replicas are starting or catch up for the first time. Wait; a first build reads all tables.
+    ReplicasStarting,
+    /// Replicas that served are not ready now. See `Degraded` for which and why.
+    ReplicasUnready,
+
+    // Progressing
+    /// The cluster is as the resource asks. Nothing to do.
+    UpToDate,
+    /// Objects of the graph are being made for the first time. Wait.
+    Creating,
+    /// Replica pods are being added or removed. Wait.
+    Scaling,
+    /// A new pod template reaches the replicas; the writer waits until they are done. Wait, or correct the template.
+    RollingReplicas,
+    /// A new pod template reaches the writer; writes pause for a restart. Wait.
+    RollingWriter,
+    /// The writer's volume is growing. Wait.
+    VolumeGrowing,
+
+    // Degraded
+    /// Nothing is wrong. Nothing to do.
+    AsExpected,
+    /// The resource has fields that are wrong; the graph runs on in its last accepted form. Correct the fields named.
+    InvalidSpec,
+    /// The API server refused an object of the graph. The message says which and why; the operator tries again.
+    ApplyFailed,
+    /// A replica follows, but beyond `spec.readiness`. Look at its load, or give it more resources.
+    ReplicaLagging,
+    /// A pod that runs does not answer the operator, for example because it is frozen. Look at the pod and its node.
+    MemberUnreachable,
+    /// A pod cannot start: image, scheduling, crash. The message repeats what the cluster says; correct it there.
+    PodFailing,
+    /// A sidecar cannot reach the object store: reads go on, writes do not. Look at the store and its credentials.
+    StoreUnreachable,
+    /// A sidecar cannot reach NATS: replicas poll instead, so only latency suffers. Look at NATS and its credentials.
+    EventsUnreachable,
+    /// The writer's volume cannot have the size asked for. Set the size back, or do as the message says.
+    VolumeCannotGrow,
+    /// What lies outside the cluster could not be removed; the resource goes in any case. Read the cleanup Job's log.
+    CleanupFailed,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_one_word_and_explains_itself() {
+        for reason in Reason::ALL {
+            let word = reason.as_str();
+            // The API server's pattern for a reason, without its punctuation.
+            assert!(
+                word.chars().all(|letter| letter.is_ascii_alphanumeric()),
+                "{word}"
+            );
+            assert!(
+                word.starts_with(|first: char| first.is_ascii_uppercase()),
+                "{word}"
+            );
+            let text = reason.explanation();
+            assert!(text.ends_with('.') && text.len() > 30, "{word}: {text}");
+        }
+        let mut words: Vec<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+        words.sort_unstable();
+        words.dedup();
+        assert_eq!(words.len(), Reason::ALL.len());
+    }
+}

@@ -1,0 +1,117 @@
+//! The chart under test, installed and upgraded by the real helm.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use tokio::process::Command;
+
+use super::ScenarioError;
+use crate::cluster::{Cluster, OPERATOR_IMAGE, SIDECAR_IMAGE};
+
+/// Where the operator runs.
+pub(super) const NAMESPACE: &str = "slipstream-system";
+/// The operator's Deployment.
+pub(super) const DEPLOYMENT: &str = "slipstream-operator";
+/// The operator's container.
+pub(super) const CONTAINER: &str = "operator";
+/// The Lease that the leading operator holds.
+pub(super) const LEASE: &str = "slipstream-operator";
+/// Selects the operator's pods.
+pub(super) const OPERATOR_PODS: &str =
+    "app.kubernetes.io/name=slipstream-operator,app.kubernetes.io/instance=slipstream";
+
+const RELEASE: &str = "slipstream";
+
+/// The chart's directory and the helm that installs it.
+#[derive(Debug)]
+pub struct Chart {
+    helm: PathBuf,
+    chart: PathBuf,
+}
+
+impl Chart {
+    pub(super) fn new(cluster: &Cluster, chart: PathBuf) -> Self {
+        Self {
+            helm: cluster.place().tool("helm"),
+            chart,
+        }
+    }
+
+    /// Installs the chart with the images of this build, or brings the release back to them.
+    ///
+    /// # Errors
+    /// What helm said.
+    pub async fn install(&self, cluster: &Cluster) -> Result<Duration, ScenarioError> {
+        let began = Instant::now();
+        self.upgrade(cluster, &[]).await?;
+        Ok(began.elapsed())
+    }
+
+    /// `helm upgrade --install` with further arguments; waits until the operator is ready.
+    pub(super) async fn upgrade(&self, cluster: &Cluster, args: &[&str]) -> Result<(), ScenarioError> {
+        self.upgrade_to(cluster, OPERATOR_IMAGE, SIDECAR_IMAGE, args)
+            .await
+    }
+
+    /// The same with other images.
+    pub(super) async fn upgrade_images(
+        &self,
+        cluster: &Cluster,
+        operator: &str,
+        sidecar: &str,
+    ) -> Result<(), ScenarioError> {
+        self.upgrade_to(cluster, operator, sidecar, &[]).await
+    }
+
+    async fn upgrade_to(
+        &self,
+        cluster: &Cluster,
+        operator: &str,
+        sidecar: &str,
+        args: &[&str],
+    ) -> Result<(), ScenarioError> {
+        let mut helm = cluster.inside(&self.helm);
+        helm.args(["upgrade", "--install", RELEASE]).arg(&self.chart);
+        helm.args([
+            "--namespace",
+            NAMESPACE,
+            "--create-namespace",
+            "--wait",
+            "--timeout=120s",
+        ]);
+        for (key, image) in [("image", operator), ("sidecar.image", sidecar)] {
+            let (repository, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
+            helm.args(["--set", &format!("{key}.repository={repository},{key}.tag={tag}")]);
+        }
+        helm.args(["--set", "log.filter=info\\,operator=debug"])
+            .args(args);
+        said(helm, "helm upgrade").await?;
+        Ok(())
+    }
+
+    /// `helm test`.
+    pub(super) async fn test(&self, cluster: &Cluster) -> Result<String, ScenarioError> {
+        let mut helm = cluster.inside(&self.helm);
+        helm.args(["test", RELEASE, "--namespace", NAMESPACE, "--timeout=120s"]);
+        said(helm, "helm test").await
+    }
+}
+
+/// What a command wrote; everything of it when it failed.
+async fn said(mut command: Command, what: &str) -> Result<String, ScenarioError> {
+    let output = command
+        .kill_on_drop(true)
+        .output()
+        .await
+        .map_err(ScenarioError::system(format!("run {what}")))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(ScenarioError::wrong(
+        format!("the end of {what}"),
+        "exit status 0",
+        format!("{}: {text}{errors}", output.status),
+    ))
+}

@@ -1,0 +1,259 @@
+//! One graph at a time: observe → validate → desired → apply → status. And what runs that for all graphs.
+//!
+//! ```text
+//! watches ─> names of graphs ─> debounced, 16 at a time, one of a name ─> reconcile ─┬─ ok ──> again in 5 s, to measure
+//!                                                                                   └─ error ─> again after a delay that doubles
+//! ```
+//! Level-triggered: a reconcile derives everything from the API server's objects; the memory here only saves writes.
+//! Owns: the order and the cadence. Does not own: what any stage decides, what is told (`report`).
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use kube::api::DynamicObject;
+use kube::runtime::controller::{self, Action};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Client, ResourceExt, runtime};
+use metrics::{counter, gauge, histogram};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+
+use crate::apply::{Applied, apply};
+use crate::desired::{Installation, cleanup_job_name, desired};
+use crate::error::{Error, Failures, Remedy};
+use crate::events::Notices;
+use crate::finalize::FINALIZER;
+use crate::finish;
+use crate::observe::{Seen, observe};
+use crate::report::Memory;
+use crate::settings::Settings;
+use crate::status::Standing;
+use crate::validate::{Invalid, Validated, read, validate};
+use crate::watched::{GraphRef, Triggers, Watched, graph_resource};
+use crate::writes::{Target, Writes};
+
+/// A reconcile that hangs must not keep its graph, and one of the few places, for ever.
+const LONGEST_RECONCILE: Duration = Duration::from_secs(60);
+
+/// Everything a reconcile needs.
+pub struct Context {
+    pub(crate) settings: Settings,
+    pub(crate) watched: Arc<Watched>,
+    pub(crate) writes: Writes,
+    pub(crate) notices: Notices,
+    pub(crate) installation: Arc<Installation>,
+    pub(crate) http: reqwest::Client,
+    pub(crate) memory: Mutex<HashMap<GraphRef, Memory>>,
+    pub(crate) failures: Failures<GraphRef>,
+    client: Client,
+}
+
+/// The controller, ready to run: its watches have not started yet.
+pub struct Controller {
+    context: Arc<Context>,
+    triggers: Triggers,
+}
+
+impl Controller {
+    /// Prepares watches through `client`. `instance` names this process in Events, `namespace` is its own.
+    pub fn new(
+        client: Client,
+        http: reqwest::Client,
+        settings: Settings,
+        instance: String,
+        namespace: Option<String>,
+    ) -> Self {
+        let (watched, triggers) = Watched::new(&client, settings.namespace.as_deref());
+        let writes = Writes::new(client.clone());
+        let installation = Arc::new(Installation {
+            sidecar_image: settings.sidecar_image.clone(),
+            namespace,
+        });
+        let context = Arc::new(Context {
+            watched,
+            notices: Notices::new(client.clone(), writes.clone(), instance),
+            writes,
+            installation,
+            client,
+            http,
+            settings,
+            failures: Failures::default(),
+            memory: Mutex::default(),
+        });
+        Self { context, triggers }
+    }
+
+    /// Reconciles until `shutdown` resolves; then ends what is running, and returns.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) {
+        let Self { context, triggers } = self;
+        let config = runtime::Config::default()
+            .debounce(context.settings.debounce)
+            .concurrency(context.settings.concurrency);
+        let queue = triggers.map(Ok::<_, Infallible>).take_until(shutdown);
+        let graphs = context.watched.graphs.clone();
+        let reconciler = |graph, context| Box::pin(traced(graph, context));
+        runtime::applier(
+            reconciler,
+            error_policy,
+            Arc::clone(&context),
+            graphs,
+            queue,
+            config,
+        )
+        .for_each(|outcome| {
+            // A change of an object whose graph is gone.
+            if let Err(controller::Error::ObjectNotFound(graph)) = outcome {
+                let gone = ObjectRef::new_with(&graph.name, graph_resource());
+                context.forget(&gone.within(graph.namespace.as_deref().unwrap_or_default()));
+            }
+            std::future::ready(())
+        })
+        .await;
+    }
+}
+
+/// One reconcile in a task and a span of its own, counted.
+async fn traced(graph: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, Error> {
+    let (namespace, name) = (graph.namespace().unwrap_or_default(), graph.name_any());
+    let span = tracing::info_span!(parent: None, "reconcile", namespace, graph = name);
+    let started = Instant::now();
+    let task = reconcile(Arc::clone(&graph), Arc::clone(&context)).instrument(span);
+    let task = AbortOnDropHandle::new(tokio::spawn(task));
+    let outcome = match tokio::time::timeout(LONGEST_RECONCILE, task).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => Err(Error::Task(error.to_string())),
+        Err(_) => Err(Error::Task(format!("it took more than {LONGEST_RECONCILE:?}"))),
+    };
+    histogram!("slipstream_operator_reconcile_duration_seconds").record(started.elapsed());
+    let word = if outcome.is_ok() { "ok" } else { "error" };
+    counter!("slipstream_operator_reconciles_total", "outcome" => word).increment(1);
+    gauge!("slipstream_operator_graphs").set(context.watched.graphs.len() as f64);
+    if outcome.is_ok() {
+        context.failures.reset(&reference(&graph));
+    }
+    outcome
+}
+
+fn error_policy(graph: Arc<DynamicObject>, error: &Error, context: Arc<Context>) -> Action {
+    let delay = context.failures.failed(reference(&graph), error.remedy());
+    counter!("slipstream_operator_reconcile_errors_total", "kind" => error.kind()).increment(1);
+    let (namespace, name) = (graph.namespace().unwrap_or_default(), graph.name_any());
+    tracing::warn!(namespace, graph = name, %error, retry_in = ?delay, "reconcile failed");
+    Action::requeue(delay)
+}
+
+pub(crate) fn reference(graph: &DynamicObject) -> GraphRef {
+    ObjectRef::from_obj_with(graph, graph_resource())
+}
+
+/// The table of contents.
+async fn reconcile(graph: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, Error> {
+    context.watched.wait_until_filled().await;
+    let subject = Subject::of(graph)?;
+    let seen = observe(
+        &context.watched,
+        &subject.namespace,
+        &subject.name,
+        &context.installation,
+    );
+    let resource = read(&subject.graph).and_then(|resource| validate(&resource));
+    if subject.graph.metadata.deletion_timestamp.is_some() {
+        return finish::finish(&context, &subject, &seen, resource).await;
+    }
+    let (standing, applied, failure) = context.act(&subject, &seen, &resource).await?;
+    let readings = context.measure(&subject, &seen).await;
+    let rollout = seen.rollout(&applied);
+    context
+        .tell(&subject, &seen, &resource.ok(), &standing, &rollout, &readings)
+        .await?;
+    match failure {
+        Some(error) => Err(error),
+        None => Ok(Action::requeue(context.settings.measure_every)),
+    }
+}
+
+/// The graph that a reconcile is about.
+pub(crate) struct Subject {
+    pub graph: Arc<DynamicObject>,
+    pub namespace: String,
+    pub name: String,
+    pub target: Target,
+}
+
+impl Subject {
+    fn of(graph: Arc<DynamicObject>) -> Result<Self, Error> {
+        let namespace = graph.namespace().ok_or(Error::Incomplete("namespace"))?;
+        let name = graph.metadata.name.clone().ok_or(Error::Incomplete("name"))?;
+        Ok(Self {
+            target: Target::dynamic(graph_resource(), &namespace, &name),
+            graph,
+            namespace,
+            name,
+        })
+    }
+}
+
+impl Context {
+    /// desired → apply, unless the graph is to be left alone. An object that the API server refuses becomes part of the
+    /// status, and is tried again; every other error ends the reconcile.
+    async fn act(
+        &self,
+        subject: &Subject,
+        seen: &Seen,
+        resource: &Result<Validated, Invalid>,
+    ) -> Result<(Standing, Applied, Option<Error>), Error> {
+        let resource = match resource {
+            Ok(resource) if resource.spec().suspend => {
+                return Ok((Standing::Suspended, Applied::default(), None));
+            }
+            Ok(resource) => resource,
+            Err(why) => return Ok((Standing::Invalid(why.to_string()), Applied::default(), None)),
+        };
+        self.hold(subject).await?;
+        self.remove_old_job(subject, seen).await?;
+        let seen = seen.clone().with_storage_class(&self.client, resource).await?;
+        let objects = desired(resource, &seen.cluster);
+        match apply(objects, &self.watched, &self.writes).await {
+            Ok(applied) => {
+                if !applied.written.is_empty() {
+                    tracing::info!(objects = applied.written.join(", "), "applied");
+                }
+                Ok((Standing::Applied, applied, None))
+            }
+            Err(error) if error.remedy() == Remedy::Refused => {
+                let standing = Standing::ApplyFailed(error.to_string());
+                Ok((standing, Applied::default(), Some(error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sees to it that the graph's end is waited for, before anything outside can come into being.
+    async fn hold(&self, subject: &Subject) -> Result<(), Error> {
+        let mut finalizers = subject.graph.finalizers().to_vec();
+        if finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
+            return Ok(());
+        }
+        finalizers.push(FINALIZER.to_owned());
+        let version = subject.graph.resource_version().unwrap_or_default();
+        self.writes
+            .set_finalizers(&subject.target, &version, &finalizers)
+            .await?;
+        Ok(())
+    }
+
+    /// The cleaning of an earlier graph of this name must not go on beside this one.
+    async fn remove_old_job(&self, subject: &Subject, seen: &Seen) -> Result<(), Error> {
+        let Some(job) = &seen.job else { return Ok(()) };
+        let name = cleanup_job_name(&subject.name);
+        let target = Target::of::<k8s_openapi::api::batch::v1::Job>(&subject.namespace, &name);
+        self.writes.delete(&target, job.uid()).await
+    }
+}
+
+/// How soon a deletion is looked at again; changes of its objects are seen at once.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_secs(2);

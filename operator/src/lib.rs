@@ -1,0 +1,25 @@
+//! The operator: from one `ReplicatedGraphDB` to the objects of a graph, and to a status a person can trust.
+//!
+//! Flow, one stage a file: `observe` → [`validate`] → [`desired`] → `apply` → `status`; [`controller`] ties them together.
+//! Reads come from `watched`, writes go through `writes`; `members` asks the pods; `finalize` ends a graph.
+
+mod apply;
+pub mod controller;
+pub mod desired;
+mod drift;
+pub mod error;
+mod events;
+pub mod finalize;
+mod finish;
+pub mod health;
+pub mod leader;
+pub mod members;
+pub mod metrics;
+mod observe;
+pub mod probe;
+mod report;
+pub mod settings;
+mod status;
+pub mod validate;
+pub mod watched;
+pub mod writes;

@@ -1,0 +1,134 @@
+//! What there is of one graph, from the watches' memory: no request is made, except for a storage class when a volume is to
+//! grow.
+//!
+//! Owns: picking a graph's objects out of the stores, and how far the cluster has brought them. Does not own: the watches.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    batch::v1::Job,
+    core::v1::{PersistentVolumeClaim, Pod},
+    storage::v1::StorageClass,
+};
+use kube::{Api, Client};
+
+use crate::apply::Applied;
+use crate::desired::{self, Installation, Role, cleanup_job_name};
+use crate::error::{Error, api_code};
+use crate::members;
+use crate::status::Rollout;
+use crate::validate::Validated;
+use crate::watched::{Watched, of_graph};
+
+/// What was seen of a graph.
+#[derive(Debug, Clone)]
+pub(crate) struct Seen {
+    /// What `desired` needs to know.
+    pub cluster: desired::Observed,
+    /// Pods of writer and replicas that count.
+    pub pods: Vec<Arc<Pod>>,
+    /// All pods of writer and replicas, those on their way out included.
+    pub all_pods: usize,
+    /// The cleanup Job, of this graph or of an earlier one of its name.
+    pub job: Option<Arc<Job>>,
+}
+
+/// Looks at the stores.
+pub(crate) fn observe(
+    watched: &Watched,
+    namespace: &str,
+    graph: &str,
+    installation: &Arc<Installation>,
+) -> Seen {
+    let writer_name = format!("{graph}-{}", Role::Writer.as_str());
+    let replica_name = format!("{graph}-{}", Role::Replica.as_str());
+    let claim_name = format!("data-{writer_name}-0");
+    let members: Vec<_> = of_graph(&watched.pods, namespace, graph)
+        .into_iter()
+        .filter(|pod| members::role_of(pod).is_some())
+        .collect();
+    Seen {
+        all_pods: members.len(),
+        pods: members.into_iter().filter(|pod| members::is_live(pod)).collect(),
+        job: Watched::get(&watched.jobs, namespace, &cleanup_job_name(graph)),
+        cluster: desired::Observed {
+            installation: Arc::clone(installation),
+            writer: Watched::get(&watched.stateful_sets, namespace, &writer_name),
+            replica: Watched::get(&watched.deployments, namespace, &replica_name),
+            data_claim: Watched::get(&watched.claims, namespace, &claim_name),
+            storage_class: None,
+            pod_monitor_installed: watched.pod_monitor_installed(),
+        },
+    }
+}
+
+impl Seen {
+    /// Reads the storage class, where the decision needs it. One that cannot be read counts as one that does not grow.
+    pub(crate) async fn with_storage_class(
+        mut self,
+        client: &Client,
+        graph: &Validated,
+    ) -> Result<Self, Error> {
+        let claim = self.cluster.data_claim.clone();
+        if let Some(name) = desired::storage_class_to_read(graph, claim.as_deref()) {
+            let classes = Api::<StorageClass>::all(client.clone());
+            self.cluster.storage_class = match classes.get(name).await {
+                Ok(class) => Some(Arc::new(class)),
+                Err(error) if matches!(api_code(&error), Some(403 | 404)) => None,
+                Err(error) => return Err(Error::api(format!("read StorageClass {name}"))(error)),
+            };
+        }
+        Ok(self)
+    }
+
+    /// Replicas that the Deployment has been told to run: for when the resource itself cannot be read.
+    pub(crate) fn replicas_told(&self) -> u32 {
+        let told = self
+            .cluster
+            .replica
+            .as_ref()
+            .and_then(|deployment| deployment.spec.replicas);
+        told.and_then(|told| u32::try_from(told).ok()).unwrap_or_default()
+    }
+
+    /// How far the objects have come, the ones just written included.
+    pub(crate) fn rollout(&self, applied: &Applied) -> Rollout {
+        let deployment = applied.deployment.as_ref().or(self.cluster.replica.as_deref());
+        let stateful_set = applied.stateful_set.as_ref().or(self.cluster.writer.as_deref());
+        Rollout {
+            replicas: applied.writer_waits || deployment.is_some_and(replicas_roll),
+            writer: stateful_set.is_some_and(writer_rolls),
+            volume: self.cluster.data_claim.as_deref().is_some_and(volume_grows),
+            volume_note: applied.volume_note.clone(),
+        }
+    }
+}
+
+fn replicas_roll(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else {
+        return false;
+    };
+    status.updated_replicas.unwrap_or_default() < status.replicas.unwrap_or_default()
+}
+
+fn writer_rolls(stateful_set: &StatefulSet) -> bool {
+    let Some(status) = &stateful_set.status else {
+        return false;
+    };
+    status.update_revision.is_some() && status.current_revision != status.update_revision
+}
+
+fn volume_grows(claim: &PersistentVolumeClaim) -> bool {
+    let size =
+        |quantities: Option<&std::collections::BTreeMap<_, _>>| crds::bytes(quantities?.get("storage")?).ok();
+    let wanted = claim
+        .spec
+        .as_ref()
+        .and_then(|spec| size(spec.resources.as_ref()?.requests.as_ref()));
+    let found = claim
+        .status
+        .as_ref()
+        .and_then(|status| size(status.capacity.as_ref()));
+    matches!((wanted, found), (Some(wanted), Some(found)) if found < wanted)
+}

@@ -1,0 +1,319 @@
+//! The five conditions, each with a reason from the fixed list and a sentence a person can act on.
+//!
+//! `Ready` follows from `WriterReady` and `ReplicasReady`; `Progressing` says what is on its way; `Degraded` lists everything
+//! that is wrong, the root of it first, since its reason is the condition's.
+//! Owns: when a condition is true, and its words. Does not own: the list of reasons (`crds`).
+
+use crds::{
+    ConditionType, MemberRole, MemberState, MemberStatus, Reason, ReplicatedGraphDBStatus, set_condition,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::{Facts, Standing, writer_is_ready};
+use crate::members::Reading;
+
+type Verdict = (bool, Reason, String);
+
+/// Longest message; a condition is no log.
+const LONGEST_MESSAGE: usize = 1500;
+
+pub(super) fn set_all(status: &mut ReplicatedGraphDBStatus, facts: &Facts<'_>, now: Time) {
+    let troubles = troubles(status, facts);
+    let writer = writer_ready(facts);
+    let replicas = replicas_ready(status, facts);
+    let ready = ready(facts, &writer, &replicas);
+    let progressing = progressing(status, facts, ready.0, troubles.is_empty());
+    let degraded = degraded(troubles);
+    status.conditions.retain(|condition| {
+        ConditionType::ALL
+            .iter()
+            .any(|known| known.as_str() == condition.type_)
+    });
+    for (condition_type, (value, reason, message)) in [
+        (ConditionType::Ready, ready),
+        (ConditionType::WriterReady, writer),
+        (ConditionType::ReplicasReady, replicas),
+        (ConditionType::Progressing, progressing),
+        (ConditionType::Degraded, degraded),
+    ] {
+        let message = shortened(message);
+        let conditions = &mut status.conditions;
+        set_condition(
+            conditions,
+            condition_type,
+            Some(value),
+            (reason, &message),
+            facts.generation,
+            now.clone(),
+        );
+    }
+}
+
+fn ready(facts: &Facts<'_>, writer: &Verdict, replicas: &Verdict) -> Verdict {
+    match (facts.standing, writer, replicas) {
+        (Standing::Deleting(what), ..) => (false, Reason::Deleting, what.clone()),
+        (_, (false, _, why), _) => (false, Reason::WriterNotReady, why.clone()),
+        (_, _, (false, _, why)) => (false, Reason::ReplicasNotReady, why.clone()),
+        (_, _, (_, _, replicas)) => (
+            true,
+            Reason::Serving,
+            format!("the writer accepts transactions; {replicas}"),
+        ),
+    }
+}
+
+fn writer_ready(facts: &Facts<'_>) -> Verdict {
+    let Some(reading) = facts.with_role(MemberRole::Writer).next() else {
+        let message = format!("pod {}-writer-0 does not exist", facts.graph);
+        return (false, Reason::WriterPodMissing, message);
+    };
+    let pod = &reading.pod;
+    if writer_is_ready(reading) {
+        return (
+            true,
+            Reason::WriterServing,
+            format!("pod {pod} accepts transactions"),
+        );
+    }
+    match (&reading.answer, &reading.waiting) {
+        (_, Some(why)) if why.starts_with("not scheduled") => {
+            (false, Reason::WriterPodMissing, format!("pod {pod} is {why}"))
+        }
+        (None, Some(why)) => (false, Reason::WriterStarting, format!("pod {pod}: {why}")),
+        (None, None) if is_starting(facts, reading) => {
+            (false, Reason::WriterStarting, format!("pod {pod} is starting"))
+        }
+        (None, None) => (
+            false,
+            Reason::WriterUnreachable,
+            format!("pod {pod} does not answer"),
+        ),
+        (Some(answer), _) => {
+            let detail = answer.state_detail.as_ref().map(|detail| format!(": {detail}"));
+            let message = format!("pod {pod} is {}{}", answer.state, detail.unwrap_or_default());
+            (false, Reason::WriterStarting, message)
+        }
+    }
+}
+
+/// Whether a pod that does not answer never did.
+fn is_starting(facts: &Facts<'_>, reading: &Reading) -> bool {
+    let previous = facts.previous_member(&reading.pod);
+    !reading.ready && previous.is_none_or(|previous| previous.state == MemberState::Bootstrapping)
+}
+
+fn replicas_ready(status: &ReplicatedGraphDBStatus, facts: &Facts<'_>) -> Verdict {
+    let (ready, wanted) = (status.ready_replicas, facts.wanted);
+    if wanted == 0 {
+        return (
+            true,
+            Reason::NoReplicasWanted,
+            "no replicas are asked for".to_owned(),
+        );
+    }
+    let figures = format!("{ready} of {wanted} replicas are ready");
+    if ready >= wanted {
+        return (true, Reason::ReplicasFollowing, figures);
+    }
+    let unready: Vec<_> = replicas(status)
+        .filter(|member| !matches!(member.state, MemberState::Ready | MemberState::Bootstrapping))
+        .map(|member| member.pod.as_str())
+        .collect();
+    if unready.is_empty() {
+        (
+            false,
+            Reason::ReplicasStarting,
+            format!("{figures}; the others are starting"),
+        )
+    } else {
+        (
+            false,
+            Reason::ReplicasUnready,
+            format!("{figures}; not ready: {}", unready.join(", ")),
+        )
+    }
+}
+
+fn replicas(status: &ReplicatedGraphDBStatus) -> impl Iterator<Item = &MemberStatus> {
+    status
+        .members
+        .iter()
+        .filter(|member| member.role == MemberRole::Replica)
+}
+
+fn progressing(status: &ReplicatedGraphDBStatus, facts: &Facts<'_>, ready: bool, healthy: bool) -> Verdict {
+    match facts.standing {
+        Standing::Suspended => {
+            let message = "spec.suspend is true: nothing is changed, pods run on as they are";
+            return (false, Reason::Suspended, message.to_owned());
+        }
+        Standing::Invalid(_) => {
+            let message = "the resource has wrong fields (see Degraded); the graph runs on as it was";
+            return (false, Reason::InvalidSpec, message.to_owned());
+        }
+        Standing::Deleting(what) => return (true, Reason::Deleting, what.clone()),
+        Standing::Applied | Standing::ApplyFailed(_) => {}
+    }
+    let (found, wanted) = (status.replicas, facts.wanted);
+    let figures = format!("{found} replica pods exist, {wanted} are asked for");
+    let rollout = facts.rollout;
+    if !ready && is_new(status) {
+        (
+            true,
+            Reason::Creating,
+            format!("the graph's pods are starting for the first time; {figures}"),
+        )
+    } else if rollout.replicas {
+        (
+            true,
+            Reason::RollingReplicas,
+            "replica pods are replaced; the writer follows".to_owned(),
+        )
+    } else if rollout.writer {
+        (
+            true,
+            Reason::RollingWriter,
+            "the writer's pod is replaced".to_owned(),
+        )
+    } else if rollout.volume {
+        (
+            true,
+            Reason::VolumeGrowing,
+            "the writer's volume grows".to_owned(),
+        )
+    } else if found != wanted || (healthy && status.ready_replicas < wanted) {
+        (
+            true,
+            Reason::Scaling,
+            format!("{figures}, {} are ready", status.ready_replicas),
+        )
+    } else {
+        (
+            false,
+            Reason::UpToDate,
+            "the cluster is as the resource asks".to_owned(),
+        )
+    }
+}
+
+/// Whether the graph was never complete: then `Progressing` was `Creating` all along.
+fn is_new(status: &ReplicatedGraphDBStatus) -> bool {
+    let before = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == ConditionType::Progressing.as_str());
+    before.is_none_or(|before| before.reason == Reason::Creating.as_str())
+}
+
+fn degraded(mut troubles: Vec<(Reason, String)>) -> Verdict {
+    // Stable: within one reason, in the members' order.
+    troubles.sort_by_key(|(reason, _)| ROOTS.iter().position(|root| root == reason));
+    let Some((reason, _)) = troubles.first() else {
+        return (false, Reason::AsExpected, "nothing is wrong".to_owned());
+    };
+    let reason = *reason;
+    let messages: Vec<_> = troubles.into_iter().map(|(_, message)| message).collect();
+    (true, reason, messages.join("; "))
+}
+
+/// Reasons of `Degraded`, the cause before its effects.
+const ROOTS: [Reason; 8] = [
+    Reason::InvalidSpec,
+    Reason::ApplyFailed,
+    Reason::MemberUnreachable,
+    Reason::StoreUnreachable,
+    Reason::PodFailing,
+    Reason::ReplicaLagging,
+    Reason::EventsUnreachable,
+    Reason::VolumeCannotGrow,
+];
+
+fn troubles(status: &ReplicatedGraphDBStatus, facts: &Facts<'_>) -> Vec<(Reason, String)> {
+    let mut troubles = Vec::new();
+    match facts.standing {
+        Standing::Invalid(why) => troubles.push((Reason::InvalidSpec, why.clone())),
+        Standing::ApplyFailed(why) => troubles.push((Reason::ApplyFailed, why.clone())),
+        // Pods that end are no trouble.
+        Standing::Deleting(_) => return troubles,
+        Standing::Applied | Standing::Suspended => {}
+    }
+    for (reading, member) in facts.readings.iter().zip(&status.members) {
+        troubles.extend(troubles_of(reading, member));
+    }
+    if let Some(why) = &facts.rollout.volume_note {
+        troubles.push((Reason::VolumeCannotGrow, why.clone()));
+    }
+    troubles
+}
+
+fn troubles_of(reading: &Reading, member: &MemberStatus) -> Vec<(Reason, String)> {
+    let role = match member.role {
+        MemberRole::Writer => "writer",
+        MemberRole::Replica => "replica",
+    };
+    let name = format!("{role} {}", member.pod);
+    let lag = format!("{} commits ({} s)", member.lag_commits, member.lag_seconds);
+    let mut troubles = Vec::new();
+    match member.state {
+        MemberState::Unreachable => {
+            let why = reading
+                .waiting
+                .as_deref()
+                .unwrap_or("it runs, but does not answer");
+            troubles.push((
+                Reason::MemberUnreachable,
+                format!("{name} is not reachable: {why}; its lag is {lag}"),
+            ));
+        }
+        MemberState::Lagging => {
+            let detail = reading
+                .answer
+                .as_ref()
+                .and_then(|answer| answer.state_detail.as_deref());
+            let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+            troubles.push((Reason::ReplicaLagging, format!("{name} lags by {lag}{detail}")));
+        }
+        MemberState::Bootstrapping | MemberState::Ready | MemberState::Rebuilding => {
+            if let Some(why) = &reading.waiting {
+                troubles.push((Reason::PodFailing, format!("{name}: {why}")));
+            }
+        }
+    }
+    let Some(answer) = &reading.answer else {
+        return troubles;
+    };
+    let because = |error: &Option<String>| {
+        error
+            .as_ref()
+            .map(|error| format!(": {error}"))
+            .unwrap_or_default()
+    };
+    if let Some(store) = answer.store.as_ref().filter(|store| !store.ok) {
+        troubles.push((
+            Reason::StoreUnreachable,
+            format!("{name} cannot reach the store{}", because(&store.error)),
+        ));
+    }
+    if let Some(events) = answer.events.as_ref()
+        && events.configured != Some(false)
+        && !events.connected
+    {
+        let message = format!(
+            "{name} cannot reach NATS and polls instead{}",
+            because(&events.error)
+        );
+        troubles.push((Reason::EventsUnreachable, message));
+    }
+    troubles
+}
+
+fn shortened(mut message: String) -> String {
+    if message.len() > LONGEST_MESSAGE {
+        let end = (0..=LONGEST_MESSAGE)
+            .rev()
+            .find(|end| message.is_char_boundary(*end));
+        message.truncate(end.unwrap_or_default());
+        message.push('…');
+    }
+    message
+}

@@ -1,0 +1,462 @@
+//! The controller whole, against an API server in memory: what it writes, what it leaves alone, and what it makes of a crash.
+
+#![allow(clippy::unwrap_used, reason = "what a test cannot go on without may panic")]
+
+mod support;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use operator::controller::Controller;
+use operator::settings::Settings;
+use serde_json::{Value, json};
+use support::api_server::{ApiServer, Kill};
+use support::pods::{self, Sidecar};
+use support::waiting::until;
+use tokio::task::JoinHandle;
+
+const GRAPHS: &str = "slipstream.dev/v1alpha1/replicatedgraphdbs";
+const DEPLOYMENTS: &str = "apps/v1/deployments";
+const STATEFUL_SETS: &str = "apps/v1/statefulsets";
+const CONFIG_MAPS: &str = "v1/configmaps";
+const SERVICES: &str = "v1/services";
+const PODS: &str = "v1/pods";
+const JOBS: &str = "batch/v1/jobs";
+const POLICIES: &str = "networking.k8s.io/v1/networkpolicies";
+const EVENTS: &str = "events.k8s.io/v1/events";
+
+/// A running operator; dropping it ends it at once.
+struct Operator(JoinHandle<()>);
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn start(server: &ApiServer, kill: Kill, member_port: u16) -> Operator {
+    let settings = Settings {
+        sidecar_image: "docker.io/local/slipstream:1".to_owned(),
+        debounce: Duration::from_millis(1),
+        measure_every: Duration::from_millis(20),
+        member_timeout: Duration::from_millis(500),
+        member_port,
+        ..Settings::default()
+    };
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let controller = Controller::new(server.client(kill), http, settings, "test".to_owned(), None);
+    Operator(tokio::spawn(controller.run(std::future::pending())))
+}
+
+fn graph(name: &str) -> Value {
+    json!({
+        "apiVersion": "slipstream.dev/v1alpha1", "kind": "ReplicatedGraphDB",
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": 0,
+            "storage": {"uri": format!("s3://graphs/{name}")},
+            "schema": {"nodes": [{"name": "Package", "primaryKey": "name", "properties": [{"name": "name", "type": "string"}]}]}
+        }
+    })
+}
+
+/// A graph whose writer's pod answers, reconciled until it is Ready.
+async fn settled() -> (ApiServer, Sidecar, Operator) {
+    let server = ApiServer::new();
+    let sidecar = Sidecar::default();
+    sidecar.seq.store(5, Ordering::SeqCst);
+    let port = pods::serve(sidecar.clone()).await;
+    server.put(GRAPHS, graph("g"));
+    server.put(PODS, pods::pod("g", "g-writer-0", "writer"));
+    let operator = start(&server, Kill::never(), port);
+    until("the graph is ready", || {
+        is(&server, "g", "Ready", "True", "Serving").then_some(())
+    })
+    .await;
+    until("the Event is published", || {
+        (!server.names(EVENTS).is_empty()).then_some(())
+    })
+    .await;
+    (server, sidecar, operator)
+}
+
+fn condition(server: &ApiServer, graph: &str, kind: &str) -> Option<Value> {
+    let status = server.get(GRAPHS, graph)?["status"].clone();
+    let conditions = status["conditions"].as_array()?.clone();
+    conditions.into_iter().find(|condition| condition["type"] == kind)
+}
+
+fn is(server: &ApiServer, graph: &str, kind: &str, status: &str, reason: &str) -> bool {
+    condition(server, graph, kind).is_some_and(|found| found["status"] == status && found["reason"] == reason)
+}
+
+/// Waits until the graph was reconciled a few times more: each asks the sidecar once.
+async fn reconciled_again(sidecar: &Sidecar) {
+    let before = sidecar.asked();
+    until("it is reconciled again", || {
+        (sidecar.asked() > before + 5).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_resource_becomes_all_objects() {
+    let (server, _sidecar, _operator) = settled().await;
+    assert_eq!(server.names(CONFIG_MAPS), ["g-config"]);
+    assert_eq!(
+        server.names(SERVICES),
+        ["g-read", "g-writer", "g-writer-headless"]
+    );
+    assert_eq!(server.names("v1/serviceaccounts"), ["g-replica", "g-writer"]);
+    assert_eq!(
+        server.names("policy/v1/poddisruptionbudgets"),
+        ["g-replica", "g-writer"]
+    );
+    assert_eq!(
+        (server.names(DEPLOYMENTS), server.names(STATEFUL_SETS)),
+        (vec!["g-replica".to_owned()], vec!["g-writer".to_owned()])
+    );
+    let resource = server.get(GRAPHS, "g").unwrap();
+    assert_eq!(
+        resource["metadata"]["finalizers"],
+        json!(["slipstream.dev/cleanup"])
+    );
+    assert_eq!(resource["status"]["head"]["seq"], 5);
+    assert_eq!(
+        resource["status"]["writer"],
+        json!({"epoch": 1, "pod": "g-writer-0", "ready": true})
+    );
+    let event = server.get(EVENTS, &server.names(EVENTS)[0]).unwrap();
+    assert_eq!(
+        (event["reason"].as_str(), event["regarding"]["name"].as_str()),
+        (Some("Created"), Some("g"))
+    );
+}
+
+#[tokio::test]
+async fn a_reconcile_that_changes_nothing_makes_no_request_at_all() {
+    let (server, sidecar, _operator) = settled().await;
+    reconciled_again(&sidecar).await;
+    let before = (server.writes(), server.reads());
+    reconciled_again(&sidecar).await;
+    assert_eq!((server.writes(), server.reads()), before);
+}
+
+#[tokio::test]
+async fn constant_writes_of_a_client_are_not_constant_writes_of_the_status() {
+    let (server, sidecar, _operator) = settled().await;
+    let before = server.writes().len();
+    for _ in 0..5 {
+        sidecar.seq.fetch_add(1, Ordering::SeqCst);
+        reconciled_again(&sidecar).await;
+    }
+    assert!(
+        server.writes().len() <= before + 1,
+        "{:?}",
+        &server.writes()[before..]
+    );
+}
+
+#[tokio::test]
+async fn what_others_change_of_the_operators_fields_is_changed_back() {
+    let (server, sidecar, _operator) = settled().await;
+    let right = server.normalized();
+    server.edit(DEPLOYMENTS, "g-replica", |object| {
+        object["spec"]["replicas"] = 7.into()
+    });
+    server.edit(CONFIG_MAPS, "g-config", |object| {
+        object["data"]["config.yaml"] = "evil".into()
+    });
+    server.edit(STATEFUL_SETS, "g-writer", |object| {
+        object["spec"]["template"]["spec"]["containers"][0]["image"] = "evil".into();
+    });
+    server.delete(SERVICES, "g-read");
+    until("all is as before", || {
+        (server.normalized() == right).then_some(())
+    })
+    .await;
+
+    server.edit(SERVICES, "g-read", |object| {
+        object["metadata"]["labels"]["theirs"] = "yes".into()
+    });
+    reconciled_again(&sidecar).await;
+    assert_eq!(
+        server.get(SERVICES, "g-read").unwrap()["metadata"]["labels"]["theirs"],
+        "yes"
+    );
+}
+
+#[tokio::test]
+async fn what_is_no_longer_wanted_goes() {
+    let (server, _sidecar, _operator) = settled().await;
+    server.edit(GRAPHS, "g", |graph| {
+        graph["spec"]["networkPolicy"] = json!({"enabled": true})
+    });
+    until("the policy is there", || {
+        (!server.names(POLICIES).is_empty()).then_some(())
+    })
+    .await;
+    server.edit(GRAPHS, "g", |graph| {
+        graph["spec"]["networkPolicy"] = json!({"enabled": false})
+    });
+    until("the policy is gone", || {
+        server.names(POLICIES).is_empty().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_changed_cadence_changes_the_config_and_no_pod() {
+    let (server, _sidecar, _operator) = settled().await;
+    let templates = || {
+        [(DEPLOYMENTS, "g-replica"), (STATEFUL_SETS, "g-writer")]
+            .map(|(kind, name)| server.get(kind, name).unwrap()["spec"]["template"].clone())
+    };
+    let before = templates();
+    server.edit(GRAPHS, "g", |graph| {
+        graph["spec"]["optimizer"] = json!({"interval": "37m"})
+    });
+    until("the config has it", || {
+        let config = server.get(CONFIG_MAPS, "g-config")?;
+        config["data"]["config.yaml"]
+            .as_str()?
+            .contains("37m")
+            .then_some(())
+    })
+    .await;
+    assert_eq!(templates(), before);
+}
+
+#[tokio::test]
+async fn an_operator_that_dies_at_any_write_is_followed_by_one_that_makes_the_same_objects() {
+    let reference = ApiServer::new();
+    reference.put(GRAPHS, graph("g"));
+    let operator = start(&reference, Kill::never(), 1);
+    until("the reference has its Event", || {
+        (!reference.names(EVENTS).is_empty()).then_some(())
+    })
+    .await;
+    drop(operator);
+    let (wanted, writes) = (reference.normalized(), reference.writes().len());
+    assert!(
+        writes >= 12,
+        "finalizer, objects, status, Event: {:?}",
+        reference.writes()
+    );
+
+    for n in 1..=writes {
+        for after in [false, true] {
+            let server = ApiServer::new();
+            server.put(GRAPHS, graph("g"));
+            let kill = Kill::at(i64::try_from(n).unwrap(), after);
+            let first = start(&server, kill.clone(), 1);
+            until("the first operator dies", || kill.is_dead().then_some(())).await;
+            drop(first);
+            let _second = start(&server, Kill::never(), 1);
+            until(&format!("it converges after write {n}, {after}"), || {
+                (server.normalized() == wanted).then_some(())
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_resource_is_told_and_changes_nothing() {
+    let (server, sidecar, _operator) = settled().await;
+    let objects = || {
+        let mut objects = server.normalized();
+        objects.retain(|key, _| key.0 != GRAPHS);
+        objects
+    };
+    let before = objects();
+    server.edit(GRAPHS, "g", |graph| {
+        graph["spec"]["snapshots"] = json!({"schedule": "now and then"});
+        graph["spec"]["replicas"] = 5.into();
+    });
+    until("it is told", || {
+        is(&server, "g", "Degraded", "True", "InvalidSpec").then_some(())
+    })
+    .await;
+    let message = condition(&server, "g", "Degraded").unwrap()["message"].clone();
+    assert!(
+        message.as_str().unwrap().contains("spec.snapshots.schedule"),
+        "{message}"
+    );
+    reconciled_again(&sidecar).await;
+    assert_eq!(objects(), before);
+    assert!(is(&server, "g", "Ready", "True", "Serving"), "the pods serve on");
+
+    server.edit(GRAPHS, "g", |graph| {
+        graph["spec"]["snapshots"] = json!({"schedule": "0 * * * *"})
+    });
+    until("it is accepted", || {
+        (server.get(DEPLOYMENTS, "g-replica")?["spec"]["replicas"] == 5).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_malformed_resource_does_not_block_the_others() {
+    let server = ApiServer::new();
+    let mut malformed = graph("bad");
+    malformed["spec"]["writer"] = json!({"podTemplate": {"spec": {"containers": "none"}}});
+    server.put(GRAPHS, malformed);
+    server.put(GRAPHS, graph("good"));
+    let _operator = start(&server, Kill::never(), 1);
+    until("the good one is made", || {
+        server.get(STATEFUL_SETS, "good-writer")
+    })
+    .await;
+    until("the bad one is told", || {
+        is(&server, "bad", "Degraded", "True", "InvalidSpec").then_some(())
+    })
+    .await;
+    let message = condition(&server, "bad", "Degraded").unwrap()["message"].clone();
+    assert!(message.as_str().unwrap().contains("podTemplate"), "{message}");
+    assert!(server.get(STATEFUL_SETS, "bad-writer").is_none());
+    // It can still be deleted: nothing was ever made for it.
+    server.delete(GRAPHS, "bad");
+    until("the bad one is gone", || {
+        server.get(GRAPHS, "bad").is_none().then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_graphs_than_are_reconciled_at_a_time_are_all_reconciled_from_the_start() {
+    let server = ApiServer::new();
+    let names: Vec<_> = (0..40).map(|number| format!("g{number}")).collect();
+    for name in &names {
+        server.put(GRAPHS, graph(name));
+    }
+    // As many reconciles as may run are held up by one watch that comes late; each of them must go on after that.
+    server.hold(PODS);
+    let _operator = start(&server, Kill::never(), 1);
+    until("all other watches are filled", || {
+        (server.lists() >= 10).then_some(())
+    })
+    .await;
+    let since = std::time::Instant::now();
+    let start_time = Duration::from_millis(50);
+    until("reconciles have started", || {
+        (since.elapsed() > start_time).then_some(())
+    })
+    .await;
+    assert!(
+        server.names(STATEFUL_SETS).is_empty(),
+        "nothing is decided on half a sight"
+    );
+    server.release();
+    until("all are made", || {
+        (server.names(STATEFUL_SETS).len() == names.len()).then_some(())
+    })
+    .await;
+    for name in &names {
+        server.edit(GRAPHS, name, |graph| graph["spec"]["replicas"] = 3.into());
+    }
+    let scaled = |name: &String| {
+        let deployment = server.get(DEPLOYMENTS, &format!("{name}-replica"));
+        deployment.is_some_and(|deployment| deployment["spec"]["replicas"] == 3)
+    };
+    until("all are scaled", || names.iter().all(scaled).then_some(())).await;
+}
+
+#[tokio::test]
+async fn a_suspended_graph_is_left_alone_and_says_so_once() {
+    let (server, sidecar, _operator) = settled().await;
+    server.edit(GRAPHS, "g", |graph| {
+        graph["spec"]["suspend"] = true.into();
+        graph["spec"]["replicas"] = 5.into();
+    });
+    until("it says so", || {
+        is(&server, "g", "Progressing", "False", "Suspended").then_some(())
+    })
+    .await;
+    let before = server.writes().len();
+    reconciled_again(&sidecar).await;
+    assert_eq!(server.writes().len(), before, "{:?}", &server.writes()[before..]);
+    assert_eq!(
+        server.get(DEPLOYMENTS, "g-replica").unwrap()["spec"]["replicas"],
+        0
+    );
+    server.edit(GRAPHS, "g", |graph| graph["spec"]["suspend"] = false.into());
+    until("it goes on", || {
+        (server.get(DEPLOYMENTS, "g-replica")?["spec"]["replicas"] == 5).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_deleted_graph_is_cleaned_up_before_it_goes() {
+    let (server, _sidecar, _operator) = settled().await;
+    server.edit(GRAPHS, "g", |graph| graph["spec"]["suspend"] = true.into());
+    server.delete(GRAPHS, "g");
+    until("the workloads go", || {
+        (server.names(DEPLOYMENTS).is_empty() && server.names(STATEFUL_SETS).is_empty()).then_some(())
+    })
+    .await;
+    assert!(server.names(JOBS).is_empty(), "a pod is still there");
+    server.delete(PODS, "g-writer-0");
+    until("the cleaning starts", || server.get(JOBS, "g-cleanup")).await;
+    assert!(server.get(GRAPHS, "g").is_some(), "the finalizer holds");
+    server.edit(JOBS, "g-cleanup", |job| {
+        job["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+    });
+    until("the graph is gone", || {
+        server.get(GRAPHS, "g").is_none().then_some(())
+    })
+    .await;
+    let told = |reason: &str| {
+        server
+            .names(EVENTS)
+            .iter()
+            .any(|name| server.get(EVENTS, name).unwrap()["reason"] == reason)
+    };
+    assert!(told("CleanedUp"));
+
+    // The next graph of this name does not meet the Job of the first.
+    server.put(GRAPHS, graph("g"));
+    until("the new one is made", || server.get(STATEFUL_SETS, "g-writer")).await;
+    assert!(server.names(JOBS).is_empty());
+}
+
+#[tokio::test]
+async fn a_cleaning_that_fails_is_told_and_holds_nothing() {
+    let (server, _sidecar, _operator) = settled().await;
+    server.delete(PODS, "g-writer-0");
+    server.delete(GRAPHS, "g");
+    until("the cleaning starts", || server.get(JOBS, "g-cleanup")).await;
+    server.edit(JOBS, "g-cleanup", |job| {
+        job["status"] = json!({"conditions": [{"type": "Failed", "status": "True", "message": "no route to the store"}]});
+    });
+    until("the graph is gone", || {
+        server.get(GRAPHS, "g").is_none().then_some(())
+    })
+    .await;
+    let notes: Vec<_> = server
+        .names(EVENTS)
+        .iter()
+        .map(|name| server.get(EVENTS, name).unwrap()["note"].clone())
+        .collect();
+    assert!(
+        notes
+            .iter()
+            .any(|note| note.as_str().unwrap().contains("no route to the store")),
+        "{notes:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_namespace_on_its_way_out_is_not_held_up() {
+    let (server, _sidecar, _operator) = settled().await;
+    server.terminate_namespace();
+    server.delete(PODS, "g-writer-0");
+    server.delete(GRAPHS, "g");
+    until("the graph is gone", || {
+        server.get(GRAPHS, "g").is_none().then_some(())
+    })
+    .await;
+    assert!(server.names(JOBS).is_empty());
+}
