@@ -11,7 +11,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A request to the API server failed.
-    #[error("failed to {action}: {source}")]
+    #[error("failed to {action}: {}", in_words(source))]
     Api {
         /// What was being done, with the object's kind and name.
         action: String,
@@ -96,6 +96,14 @@ impl Error {
             Self::Incomplete(_) => "incomplete",
             Self::Task(_) => "task",
         }
+    }
+}
+
+/// The API server's own sentence: the error's text would repeat the whole answer.
+fn in_words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        _ => error.to_string(),
     }
 }
 

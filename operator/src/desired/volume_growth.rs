@@ -63,6 +63,11 @@ pub(super) fn volume_growth(graph: &Validated, observed: &Observed) -> VolumeGro
     if wanted_bytes == found_bytes {
         return VolumeGrowth::None;
     }
+    // The API server lets only a bound claim grow.
+    let phase = claim.status.as_ref().and_then(|status| status.phase.as_deref());
+    if phase != Some("Bound") {
+        return VolumeGrowth::None;
+    }
     let class = class_of(claim);
     let allows = observed
         .storage_class

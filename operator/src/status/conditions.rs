@@ -297,11 +297,10 @@ fn troubles_of(reading: &Reading, member: &MemberStatus) -> Vec<(Reason, String)
     if let Some(events) = answer.events.as_ref()
         && events.configured != Some(false)
         && !events.connected
+        // No error yet: it has just started and is connecting.
+        && let Some(error) = &events.error
     {
-        let message = format!(
-            "{name} cannot reach NATS and polls instead{}",
-            because(&events.error)
-        );
+        let message = format!("{name} cannot reach NATS and polls instead: {error}");
         troubles.push((Reason::EventsUnreachable, message));
     }
     troubles

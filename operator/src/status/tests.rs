@@ -326,13 +326,21 @@ fn each_situation_has_its_conditions() {
             ],
         ),
         (
+            "a replica has just started and is connecting to NATS",
+            |graph| graph.answer(REPLICA).events = Some(Link::default()),
+            vec![(Degraded, "False", Reason::AsExpected, "")],
+        ),
+        (
             "the store is away",
             |graph| {
                 graph.answer(WRITER).store = Some(StoreLink {
                     ok: false,
                     error: Some("timeout".to_owned()),
                 });
-                graph.answer(REPLICA).events = Some(Link::default());
+                graph.answer(REPLICA).events = Some(Link {
+                    error: Some("refused".to_owned()),
+                    ..Link::default()
+                });
             },
             vec![
                 (

@@ -16,7 +16,7 @@ pub struct EventsView {
     pub connected: bool,
     /// Since when `connected` has been what it is.
     pub since: Option<DateTime<Utc>>,
-    /// Why they do not.
+    /// Why they do not; none also while the first connection is being made.
     pub error: Option<String>,
     /// Milliseconds since the last event was published or received; `None` before the first.
     pub last_event_age_ms: Option<u64>,
@@ -48,7 +48,6 @@ impl EventsHealth {
         gauge!("slipstream_events_connected").set(0.0);
         let view = EventsView {
             since: Some(clock.now()),
-            error: Some("not connected yet".to_owned()),
             ..EventsView::default()
         };
         let state = State {
@@ -157,7 +156,7 @@ mod tests {
     fn it_says_since_when_and_why_events_do_not_go_through() {
         let clock = Clock::default();
         let health = EventsHealth::new(clock.clone());
-        assert_eq!(health.view().error.as_deref(), Some("not connected yet"));
+        assert_eq!((health.view().connected, health.view().error), (false, None));
         health.ready();
         let connected = health.view();
         assert_eq!((connected.connected, &connected.error), (true, &None));

@@ -15,6 +15,7 @@ fn claim(size: &str, class: Option<&str>) -> PersistentVolumeClaim {
     serde_json::from_value(json!({
         "metadata": {"name": "data-debian-writer-0"},
         "spec": {"storageClassName": class, "resources": {"requests": {"storage": size}}},
+        "status": {"phase": "Bound"},
     }))
     .expect("a claim")
 }
@@ -64,6 +65,14 @@ fn a_claim_grows_when_its_class_allows_it() {
         (None, None),
         "only the size is applied"
     );
+}
+
+#[test]
+fn a_claim_that_is_not_bound_waits() {
+    let mut pending = claim("20Gi", Some("fast"));
+    pending.status = None;
+    let (growth, _) = decide("40Gi", Some(pending), Some(class(Some(true))));
+    assert_eq!(growth, VolumeGrowth::None);
 }
 
 #[test]
