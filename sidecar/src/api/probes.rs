@@ -65,6 +65,10 @@ impl Node<'_> {
     /// While the store does not answer nobody can commit or follow, and staleness grows on every replica alike: taking them all
     /// away from readers would turn its outage into ours. Who minds asks with `max_staleness_ms`.
     fn near_the_head(&self, bounds: &crds::Readiness, now: DateTime<Utc>) -> Result<(), Problem> {
+        if self.view.confirmed_at.is_none() {
+            let detail = "the log was not read to its end yet, so the lag is not known".to_owned();
+            return Err(Problem::new(ProblemKind::NotReady, detail));
+        }
         let lag_commits = self.view.lag_commits();
         let staleness_ms = self.view.staleness_ms(now).unwrap_or(u64::MAX);
         let max_staleness_ms = bounds.max_lag_seconds.saturating_mul(1000);
@@ -159,6 +163,23 @@ mod tests {
                 view: &view,
             };
             assert_eq!(node.ready(&bounds, now).is_ok(), ready, "{watermark} {store_ok}");
+        }
+    }
+
+    #[test]
+    fn a_replica_that_never_saw_the_end_of_the_log_is_not_ready() {
+        for store_ok in [true, false] {
+            let (mut view, now) = view(NodeState::Following, 100, 100, 0);
+            view.confirmed_at = None;
+            view.store.ok = store_ok;
+            let node = Node {
+                role: Role::Replica,
+                has_graph: true,
+                takes_writes: false,
+                view: &view,
+            };
+            let refused = node.ready(&crds::Readiness::default(), now).unwrap_err();
+            assert!(refused.detail().contains("the log"), "{}", refused.detail());
         }
     }
 

@@ -185,6 +185,10 @@ impl Replica {
         self.advance(Some(&watermark), target, changed_rows(&records))
             .instrument(span)
             .await?;
+        if records.len() < self.coalesce {
+            // The log was read to its end, even if commits keep coming and no read is ever empty.
+            self.advancer.progress.confirmed(last.seq, asked_at);
+        }
         self.since_checkpoint += records.len() as u64;
         self.checkpoint().await?;
         Ok(true)

@@ -9,6 +9,7 @@
 mod bulk;
 mod catch_up;
 mod commit;
+mod commit_bulk;
 mod group;
 mod idempotency;
 mod load_keys;
