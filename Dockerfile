@@ -37,6 +37,9 @@ FROM runtime AS sidecar
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libatomic1 libc++1-19 libc++abi1-19 openssl \
  && rm -rf /var/lib/apt/lists/*
+# What is freed goes back to the system: by default glibc's allocator keeps it, after a build several times what is in use, and
+# a memory limit counts it. `slipstream local` sets the same for its children (sidecar/src/local/process.rs).
+ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/slipstream"]

@@ -44,8 +44,9 @@ _formatted:
 fmt:
     cargo fmt --all
 
-# one writer and two replicas on the Debian package index; --keep leaves them running
+# one writer and two replicas on the Debian package index; --keep leaves them running, --servers uses real S3 and NATS servers
 demo *args: build
+    case " $* " in *" --servers "*) e2e/cluster/tools.sh versitygw ;; esac
     "{{ debug }}/demo" "$@"
 
 # a real single-node Kubernetes in a network namespace: up, down, status, kubectl …

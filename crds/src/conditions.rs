@@ -11,7 +11,7 @@ use crate::reason::Reason;
 /// Types of conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConditionType {
-    /// The graph can be written and read as asked: writer and replicas are ready, and the resource is accepted.
+    /// The graph can be written and read as asked: writer and replicas are ready.
     Ready,
     /// The writer accepts transactions.
     WriterReady,

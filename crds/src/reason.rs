@@ -43,9 +43,7 @@ reasons! {
     WriterNotReady,
     /// Fewer replicas are ready than asked for. See `ReplicasReady`.
     ReplicasNotReady,
-    /// `suspend: true`: the operator changes nothing, pods run on as they are. Set it to false to go on.
-    Suspended,
-    /// The resource is being deleted; what is left to remove is in the message. Nothing to do, unless it stays for long.
+    /// The resource is being deleted; the message says what is waited for. Over in 90 s, with `deletionPolicy: Delete` in 330 s.
     Deleting,
 
     // WriterReady
@@ -81,13 +79,15 @@ reasons! {
     RollingWriter,
     /// The writer's volume is growing. Wait.
     VolumeGrowing,
+    /// `suspend: true`: the operator changes nothing, pods run on as they are. Set it to false to go on.
+    Suspended,
 
     // Degraded
     /// Nothing is wrong. Nothing to do.
     AsExpected,
     /// The resource has fields that are wrong; the graph runs on in its last accepted form. Correct the fields named.
     InvalidSpec,
-    /// The API server refused an object of the graph. The message says which and why; the operator tries again.
+    /// An object of the graph could not be written, or belongs to somebody else. The message says which; it is tried again.
     ApplyFailed,
     /// A replica follows, but beyond `spec.readiness`. Look at its load, or give it more resources.
     ReplicaLagging,
@@ -101,8 +101,6 @@ reasons! {
     EventsUnreachable,
     /// The writer's volume cannot have the size asked for. Set the size back, or do as the message says.
     VolumeCannotGrow,
-    /// What lies outside the cluster could not be removed; the resource goes in any case. Read the cleanup Job's log.
-    CleanupFailed,
 }
 
 impl fmt::Display for Reason {

@@ -194,6 +194,23 @@ impl Node {
         self.post("/v1/transactions", JSON, transaction.to_string()).await
     }
 
+    /// Commits a transaction as part of a trace; `traceparent` is a W3C trace context.
+    ///
+    /// # Errors
+    /// As [`Node::commit`].
+    pub async fn commit_traced(
+        &self,
+        transaction: &Value,
+        traceparent: &str,
+    ) -> Result<CommitAnswer, ClientError> {
+        let url = format!("{}/v1/transactions", self.url);
+        let request = self
+            .http
+            .request(Method::POST, &url)
+            .header("traceparent", traceparent);
+        answer(&url, request.json(transaction).send().await).await
+    }
+
     /// Loads a body of rows as one commit.
     ///
     /// # Errors

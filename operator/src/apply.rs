@@ -3,7 +3,8 @@
 //! Flow: [`Objects`] → for each, is the live one as desired? → if not, server-side apply → [`Applied`].
 //! Guarantees: a live object that already holds everything desired is not written; anybody's change of a field that the
 //! operator owns is; a field that is no longer desired is removed, since the annotation [`APPLIED_ANNOTATION`] (a hash of what
-//! is desired) then differs, and server-side apply drops what its manager leaves out. Fields that others added stay.
+//! is desired) then differs, and server-side apply drops what its manager leaves out. Fields that others added stay. An object
+//! of somebody else that has the name already is not taken over.
 //! A crash between two writes leaves a prefix of them; the next reconcile compares again and writes the rest.
 //! Owns: the order of writes, and deleting what is opted out of. Does not own: the content (`desired`).
 
@@ -18,7 +19,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::desired::{GRAPH_LABEL, Objects, VolumeGrowth, pod_monitor_resource};
+use crate::desired::{GRAPH_LABEL, MANAGED_BY_LABEL, Objects, VolumeGrowth, pod_monitor_resource};
 use crate::drift::first_difference;
 use crate::error::Error;
 use crate::watched::{Watched, of_graph};
@@ -151,16 +152,33 @@ impl Pass<'_> {
         let live = store.get(&ObjectRef::from_obj(desired));
         let target = Target::of::<K>(&desired.namespace().unwrap_or_default(), &desired.name_any());
         let desired = stamped(&target, desired)?;
-        if let Some(live) = &live
-            && !self.differs(&target, &desired, live.as_ref())?
-        {
-            return Ok(Some(live.as_ref().clone()));
+        match &live {
+            Some(live) if !self.differs(&target, &desired, live.as_ref())? => {
+                return Ok(Some(live.as_ref().clone()));
+            }
+            Some(_) => {}
+            None => self.claim(&target, &desired).await?,
         }
         let written = self.write(&target, &desired).await?;
         let written = written
             .try_parse()
             .map_err(|source| unreadable(&target, source))?;
         Ok(Some(written))
+    }
+
+    /// Before the first write of an object that is not in sight: the watches see only what carries the operator's labels, and
+    /// an apply by force would take over whatever has the name.
+    async fn claim(&self, target: &Target, desired: &Value) -> Result<(), Error> {
+        match self.writes.find(target).await? {
+            Some(found) if !is_ours(&found, desired) => {
+                let Target { namespace, name, .. } = target;
+                Err(Error::NotOurs(format!(
+                    "{} {namespace}/{name}",
+                    target.resource.kind
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn differs(&self, target: &Target, desired: &Value, live: &impl Serialize) -> Result<bool, Error> {
@@ -207,19 +225,23 @@ impl Pass<'_> {
         desired: Option<&DynamicObject>,
     ) -> Result<(), Error> {
         let live = of_graph(&watched.pod_monitors, &graph.namespace, &graph.name);
-        let Some(desired) = desired else {
-            for extra in live {
-                let target = Target::dynamic(pod_monitor_resource(), &graph.namespace, &extra.name_any());
-                self.delete(&target, extra.uid()).await?;
-            }
-            return Ok(());
-        };
+        // Not wanted means that the kind is not installed: there is nothing to delete.
+        let Some(desired) = desired else { return Ok(()) };
         let target = Target::dynamic(pod_monitor_resource(), &graph.namespace, &desired.name_any());
         let live = live.into_iter().find(|live| live.name_any() == target.name);
         let desired = stamped(&target, desired)?;
         match live {
-            Some(live) if !self.differs(&target, &desired, live.as_ref())? => Ok(()),
-            _ => self.write(&target, &desired).await.map(|_| ()),
+            Some(live) if !self.differs(&target, &desired, live.as_ref())? => return Ok(()),
+            Some(_) => {}
+            None => self.claim(&target, &desired).await?,
+        }
+        match self.write(&target, &desired).await {
+            // The namespace exists, so it is the kind that does not, any more: nobody scrapes.
+            Err(error) if error.code() == Some(404) && !error.is_namespace_gone() => {
+                watched.pod_monitor_is_gone();
+                Ok(())
+            }
+            written => written.map(|_| ()),
         }
     }
 
@@ -245,6 +267,22 @@ impl Pass<'_> {
             .push(format!("{} {} (deleted)", target.resource.kind, target.name));
         Ok(())
     }
+}
+
+/// Whether `found` belongs to the graph for which `desired` is: by its controller, or else by the labels that only the operator
+/// sets, which is how an orphaned object is found again.
+fn is_ours(found: &DynamicObject, desired: &Value) -> bool {
+    let owner = &desired["metadata"]["ownerReferences"][0]["uid"];
+    let controller = found
+        .owner_references()
+        .iter()
+        .find(|owner| owner.controller == Some(true));
+    let is_label = |label: &str| {
+        let wanted = desired["metadata"]["labels"][label].as_str();
+        wanted.is_some() && found.labels().get(label).map(String::as_str) == wanted
+    };
+    controller.is_some_and(|controller| *owner == controller.uid)
+        || (is_label(GRAPH_LABEL) && is_label(MANAGED_BY_LABEL))
 }
 
 /// The object as it is applied: with kind, API version and the hash of all the rest.

@@ -4,6 +4,7 @@
 //! watches ─> names of graphs ─> debounced, 16 at a time, one of a name ─> reconcile ─┬─ ok ──> again in 5 s, to measure
 //!                                                                                   └─ error ─> again after a delay that doubles
 //! ```
+//! An apply that fails waits by itself (`retry`), while the graph goes on being measured.
 //! Level-triggered: a reconcile derives everything from the API server's objects; the memory here only saves writes.
 //! Owns: the order and the cadence. Does not own: what any stage decides, what is told (`report`).
 
@@ -22,17 +23,15 @@ use metrics::{counter, gauge, histogram};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
-use crate::apply::{Applied, apply};
-use crate::desired::{Installation, cleanup_job_name, desired};
-use crate::error::{Error, Failures, Remedy};
+use crate::desired::Installation;
+use crate::error::{Error, Failures};
 use crate::events::Notices;
-use crate::finalize::FINALIZER;
 use crate::finish;
-use crate::observe::{Seen, observe};
+use crate::observe::observe;
 use crate::report::Memory;
+use crate::retry::Retry;
 use crate::settings::Settings;
-use crate::status::Standing;
-use crate::validate::{Invalid, Validated, read, validate};
+use crate::validate::{read, validate};
 use crate::watched::{GraphRef, Triggers, Watched, graph_resource};
 use crate::writes::{Target, Writes};
 
@@ -49,7 +48,8 @@ pub struct Context {
     pub(crate) http: reqwest::Client,
     pub(crate) memory: Mutex<HashMap<GraphRef, Memory>>,
     pub(crate) failures: Failures<GraphRef>,
-    client: Client,
+    pub(crate) retries: Mutex<HashMap<GraphRef, Retry>>,
+    pub(crate) client: Client,
 }
 
 /// The controller, ready to run: its watches have not started yet.
@@ -82,6 +82,7 @@ impl Controller {
             http,
             settings,
             failures: Failures::default(),
+            retries: Mutex::default(),
             memory: Mutex::default(),
         });
         Self { context, triggers }
@@ -139,7 +140,7 @@ async fn traced(graph: Arc<DynamicObject>, context: Arc<Context>) -> Result<Acti
 }
 
 fn error_policy(graph: Arc<DynamicObject>, error: &Error, context: Arc<Context>) -> Action {
-    let delay = context.failures.failed(reference(&graph), error.remedy());
+    let delay = context.failures.failed(reference(&graph), error);
     counter!("slipstream_operator_reconcile_errors_total", "kind" => error.kind()).increment(1);
     let (namespace, name) = (graph.namespace().unwrap_or_default(), graph.name_any());
     tracing::warn!(namespace, graph = name, %error, retry_in = ?delay, "reconcile failed");
@@ -164,15 +165,26 @@ async fn reconcile(graph: Arc<DynamicObject>, context: Arc<Context>) -> Result<A
     if subject.graph.metadata.deletion_timestamp.is_some() {
         return finish::finish(&context, &subject, &seen, resource).await;
     }
-    let (standing, applied, failure) = context.act(&subject, &seen, &resource).await?;
+    let acted = context.act(&subject, &seen, &resource).await?;
     let readings = context.measure(&subject, &seen).await;
-    let rollout = seen.rollout(&applied);
+    let rollout = seen.rollout(&acted.applied);
     context
-        .tell(&subject, &seen, &resource.ok(), &standing, &rollout, &readings)
+        .tell(
+            &subject,
+            &seen,
+            &resource.ok(),
+            &acted.standing,
+            &rollout,
+            &readings,
+        )
         .await?;
-    match failure {
-        Some(error) => Err(error),
-        None => Ok(Action::requeue(context.settings.measure_every)),
+    let measure_every = context.settings.measure_every;
+    let next = acted
+        .again_in
+        .map_or(measure_every, |again| again.min(measure_every));
+    match acted.failure {
+        Some(error) => Err(error.again_after(next)),
+        None => Ok(Action::requeue(next)),
     }
 }
 
@@ -194,64 +206,6 @@ impl Subject {
             namespace,
             name,
         })
-    }
-}
-
-impl Context {
-    /// desired → apply, unless the graph is to be left alone. An object that the API server refuses becomes part of the
-    /// status, and is tried again; every other error ends the reconcile.
-    async fn act(
-        &self,
-        subject: &Subject,
-        seen: &Seen,
-        resource: &Result<Validated, Invalid>,
-    ) -> Result<(Standing, Applied, Option<Error>), Error> {
-        let resource = match resource {
-            Ok(resource) if resource.spec().suspend => {
-                return Ok((Standing::Suspended, Applied::default(), None));
-            }
-            Ok(resource) => resource,
-            Err(why) => return Ok((Standing::Invalid(why.to_string()), Applied::default(), None)),
-        };
-        self.hold(subject).await?;
-        self.remove_old_job(subject, seen).await?;
-        let seen = seen.clone().with_storage_class(&self.client, resource).await?;
-        let objects = desired(resource, &seen.cluster);
-        match apply(objects, &self.watched, &self.writes).await {
-            Ok(applied) => {
-                if !applied.written.is_empty() {
-                    tracing::info!(objects = applied.written.join(", "), "applied");
-                }
-                Ok((Standing::Applied, applied, None))
-            }
-            Err(error) if error.remedy() == Remedy::Refused => {
-                let standing = Standing::ApplyFailed(error.to_string());
-                Ok((standing, Applied::default(), Some(error)))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Sees to it that the graph's end is waited for, before anything outside can come into being.
-    async fn hold(&self, subject: &Subject) -> Result<(), Error> {
-        let mut finalizers = subject.graph.finalizers().to_vec();
-        if finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
-            return Ok(());
-        }
-        finalizers.push(FINALIZER.to_owned());
-        let version = subject.graph.resource_version().unwrap_or_default();
-        self.writes
-            .set_finalizers(&subject.target, &version, &finalizers)
-            .await?;
-        Ok(())
-    }
-
-    /// The cleaning of an earlier graph of this name must not go on beside this one.
-    async fn remove_old_job(&self, subject: &Subject, seen: &Seen) -> Result<(), Error> {
-        let Some(job) = &seen.job else { return Ok(()) };
-        let name = cleanup_job_name(&subject.name);
-        let target = Target::of::<k8s_openapi::api::batch::v1::Job>(&subject.namespace, &name);
-        self.writes.delete(&target, job.uid()).await
     }
 }
 

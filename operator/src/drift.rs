@@ -23,6 +23,22 @@ const KEYS: [&str; 7] = [
 /// Parents of quantities: `1000m` there is `1`, and the API server writes it so.
 const QUANTITY_MAPS: [&str; 4] = ["requests", "limits", "capacity", "hard"];
 
+/// Fields in which nothing is not the same as `false`, `0` or `""`: the API server keeps these as they are written. It drops
+/// zero values of all others, and then says nothing.
+const MEANT: [&str; 11] = [
+    "allowPrivilegeEscalation",
+    "automountServiceAccountToken",
+    "enableServiceLinks",
+    "fsGroup",
+    "hostUsers",
+    "runAsGroup",
+    "runAsNonRoot",
+    "runAsUser",
+    "storageClassName",
+    "terminationGracePeriodSeconds",
+    "tolerationSeconds",
+];
+
 /// The path of the first difference, for example `spec.template.spec.containers[0].image`; none when `live` holds all of `desired`.
 pub(crate) fn first_difference(desired: &Value, live: &Value) -> Option<String> {
     let mut path = String::new();
@@ -33,20 +49,28 @@ pub(crate) fn first_difference(desired: &Value, live: &Value) -> Option<String> 
 fn differs(desired: &Value, live: Option<&Value>, path: &mut String, is_quantity: bool) -> bool {
     match (desired, live) {
         (Value::Null, _) => false,
-        (Value::Object(fields), live) => {
-            // An empty object may be dropped by the server, and then means the same.
-            let Some(live) = live.and_then(Value::as_object) else {
-                return !fields.is_empty();
-            };
-            fields
-                .iter()
-                .any(|(key, value)| field_differs(key, value, live, path))
+        (desired, None) => {
+            let key = path.rsplit('.').next().unwrap_or_default();
+            !is_nothing(key, desired)
         }
-        (Value::Array(items), None) => !items.is_empty(),
+        (Value::Object(fields), Some(Value::Object(live))) => fields
+            .iter()
+            .any(|(key, value)| field_differs(key, value, live, path)),
         (Value::Array(items), Some(Value::Array(live))) => list_differs(items, live, path),
         (Value::String(wanted), Some(found)) if is_quantity => !same_quantity(wanted, found),
         (desired, Some(live)) => !same_scalar(desired, live),
-        (_, None) => true,
+    }
+}
+
+/// Whether the API server may leave out this value of the field `key`, because it means the same as nothing.
+fn is_nothing(key: &str, value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(value) => !value && !MEANT.contains(&key),
+        Value::String(text) => text.is_empty() && !MEANT.contains(&key),
+        Value::Number(number) => number.as_f64() == Some(0.0) && !MEANT.contains(&key),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.iter().all(|(key, value)| is_nothing(key, value)),
     }
 }
 
@@ -69,11 +93,19 @@ fn list_differs(desired: &[Value], live: &[Value], path: &mut String) -> bool {
     let length = path.len();
     for (index, item) in desired.iter().enumerate() {
         path.push_str(&format!("[{index}]"));
-        let found = match key_of(item) {
-            Some((key, value)) => live.iter().find(|other| other.get(key) == Some(value)),
-            None => live.get(index),
+        let found: Vec<_> = match key_of(item) {
+            Some((key, value)) => live
+                .iter()
+                .filter(|other| other.get(key) == Some(value))
+                .collect(),
+            None => live.get(index).into_iter().collect(),
         };
-        if differs(item, found, path, false) {
+        // One key may be there twice: a port for TCP and for UDP.
+        let held = |other: &&Value| !differs(item, Some(other), &mut path.clone(), false);
+        if !found.iter().any(held) {
+            if let Some(other) = found.first() {
+                differs(item, Some(other), path, false);
+            }
             return true;
         }
         path.truncate(length);
@@ -133,6 +165,23 @@ mod tests {
             (json!({"emptyDir": {}}), json!({})),
             (json!({"args": []}), json!({})),
             (
+                json!({"env": [{"name": "A", "value": ""}]}),
+                json!({"env": [{"name": "A"}]}),
+            ),
+            (
+                json!({"hostNetwork": false, "tty": false, "readOnly": false}),
+                json!({}),
+            ),
+            (
+                json!({"readinessProbe": {"initialDelaySeconds": 0}}),
+                json!({"readinessProbe": {}}),
+            ),
+            (json!({"emptyDir": {"medium": ""}}), json!({})),
+            (
+                json!({"ports": [{"containerPort": 53, "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}]}),
+                json!({"ports": [{"containerPort": 53, "protocol": "TCP"}, {"containerPort": 53, "protocol": "UDP"}]}),
+            ),
+            (
                 json!({"containers": [{"name": "sidecar", "image": "x"}]}),
                 json!({"containers": [{"name": "injected"}, {"name": "sidecar", "image": "x", "imagePullPolicy": "Always"}]}),
             ),
@@ -171,6 +220,32 @@ mod tests {
                 "spec.replicas",
             ),
             (json!({"data": {"config.yaml": "a"}}), json!({}), "data"),
+            (
+                json!({"automountServiceAccountToken": false}),
+                json!({}),
+                "automountServiceAccountToken",
+            ),
+            (
+                json!({"enableServiceLinks": false}),
+                json!({}),
+                "enableServiceLinks",
+            ),
+            (
+                json!({"securityContext": {"allowPrivilegeEscalation": false}}),
+                json!({}),
+                "securityContext",
+            ),
+            (
+                json!({"hostNetwork": false}),
+                json!({"hostNetwork": true}),
+                "hostNetwork",
+            ),
+            (
+                json!({"ports": [{"port": 53, "protocol": "UDP"}]}),
+                json!({"ports": [{"port": 53, "protocol": "TCP"}]}),
+                "ports[0].protocol",
+            ),
+            (json!({"env": [{"value": ""}]}), json!({"env": []}), "env[0]"),
             (
                 json!({"containers": [{"name": "sidecar", "image": "x"}]}),
                 json!({"containers": [{"name": "sidecar", "image": "y"}]}),

@@ -34,6 +34,19 @@ pub enum Error {
     /// The reconcile's task panicked or was cancelled.
     #[error("failed to finish the reconcile: {0}")]
     Task(String),
+    /// An object of the graph's name is there already, and is not the graph's.
+    #[error(
+        "failed to apply {0}: it exists and does not belong to this graph; delete it, or name the graph otherwise"
+    )]
+    NotOurs(String),
+    /// An error whose delay is decided where it was handled.
+    #[error("{source}")]
+    Again {
+        /// When to try again.
+        after: Duration,
+        /// What failed.
+        source: Box<Error>,
+    },
 }
 
 /// What to do about an [`Error`].
@@ -66,8 +79,35 @@ impl Error {
                 _ => Remedy::Retry,
             },
             Self::Json { .. } | Self::Incomplete(_) => Remedy::Refused,
-            Self::Task(_) => Remedy::Retry,
+            Self::Task(_) | Self::NotOurs(_) => Remedy::Retry,
+            Self::Again { source, .. } => source.remedy(),
         }
+    }
+
+    /// The HTTP code of the API server's answer, if that is what went wrong.
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Api { source, .. } => api_code(source),
+            Self::Again { source, .. } => source.code(),
+            _ => None,
+        }
+    }
+
+    /// Whether a person has to act: the API server does not take an object as it is, a quota or a policy forbids it, its name is
+    /// taken. All else may pass by itself.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match self {
+            Self::Again { source, .. } => source.is_refusal(),
+            Self::NotOurs(_) => true,
+            Self::Api { .. } if self.code() == Some(403) => !self.is_namespace_gone(),
+            _ => self.remedy() == Remedy::Refused,
+        }
+    }
+
+    /// The same error, to be tried again after a delay that does not depend on how often it happened.
+    pub(crate) fn again_after(self, after: Duration) -> Self {
+        let source = Box::new(self);
+        Self::Again { after, source }
     }
 
     /// Whether the API server refuses this because its namespace is being deleted.
@@ -89,12 +129,14 @@ impl Error {
     }
 
     /// For the metric `slipstream_operator_reconcile_errors_total`.
-    pub(crate) const fn kind(&self) -> &'static str {
+    pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Api { .. } => "api",
             Self::Json { .. } => "json",
             Self::Incomplete(_) => "incomplete",
             Self::Task(_) => "task",
+            Self::NotOurs(_) => "not_ours",
+            Self::Again { source, .. } => source.kind(),
         }
     }
 }
@@ -145,11 +187,14 @@ impl<K> Default for Failures<K> {
 
 impl<K: Hash + Eq> Failures<K> {
     /// Counts one failure and answers how long to wait.
-    pub(crate) fn failed(&self, key: K, remedy: Remedy) -> Duration {
+    pub(crate) fn failed(&self, key: K, error: &Error) -> Duration {
+        if let Error::Again { after, .. } = error {
+            return *after;
+        }
         let mut failures = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let count = failures.entry(key).or_default();
         *count = count.saturating_add(1);
-        delay(remedy, *count)
+        delay(error.remedy(), *count)
     }
 
     /// A success, or the end of the object: the next failure is the first.
@@ -206,11 +251,44 @@ mod tests {
         assert_eq!(delay(Remedy::Retry, u32::MAX), LONGEST_DELAY);
 
         let failures = Failures::default();
-        failures.failed("a", Remedy::Retry);
-        assert_eq!(failures.failed("a", Remedy::Retry), Duration::from_secs(1));
-        assert_eq!(failures.failed("b", Remedy::Retry), FIRST_DELAY);
+        let error = api_error(500, "no");
+        failures.failed("a", &error);
+        assert_eq!(failures.failed("a", &error), Duration::from_secs(1));
+        assert_eq!(failures.failed("b", &error), FIRST_DELAY);
         failures.reset(&"a");
-        assert_eq!(failures.failed("a", Remedy::Retry), FIRST_DELAY);
+        assert_eq!(failures.failed("a", &error), FIRST_DELAY);
+    }
+
+    #[test]
+    fn an_error_with_a_delay_of_its_own_is_not_delayed_more_and_more() {
+        let failures = Failures::default();
+        let soon = Duration::from_secs(2);
+        for _ in 0..10 {
+            let error = api_error(500, "no").again_after(soon);
+            assert_eq!(failures.failed("a", &error), soon);
+            assert_eq!((error.kind(), error.remedy()), ("api", Remedy::Retry));
+        }
+        assert_eq!(failures.failed("a", &api_error(500, "no")), FIRST_DELAY);
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_what_may_pass() {
+        for (code, message, refusal) in [
+            (403, "exceeded quota: q", true),
+            (
+                403,
+                "unable to create new content in namespace a because it is being terminated",
+                false,
+            ),
+            (422, "spec is immutable", true),
+            (409, "modified", false),
+            (500, "failed calling webhook", false),
+        ] {
+            let error = api_error(code, message);
+            assert_eq!(error.is_refusal(), refusal, "{code} {message}");
+            assert_eq!(error.again_after(FIRST_DELAY).is_refusal(), refusal);
+        }
+        assert!(Error::NotOurs("Service a/b".to_owned()).is_refusal());
     }
 
     #[test]

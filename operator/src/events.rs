@@ -90,8 +90,18 @@ pub(crate) fn transitions(
         condition.is_some_and(|condition| condition.reason == reason.as_str())
     };
     let (progressed, progressing) = (was(ConditionType::Progressing), now(ConditionType::Progressing));
-    let unmade = [Reason::InvalidSpec, Reason::Suspended, Reason::Deleting];
-    if progressed.is_none() && !unmade.into_iter().any(|reason| reason_is(progressing, reason)) {
+    let is_unmade = |condition: Option<&Condition>| {
+        [
+            Reason::InvalidSpec,
+            Reason::ApplyFailed,
+            Reason::Suspended,
+            Reason::Deleting,
+        ]
+        .into_iter()
+        .any(|reason| reason_is(condition, reason))
+    };
+    let is_first = progressed.is_none() && !is_unmade(progressing);
+    if is_first || is_unmade(progressed) && reason_is(progressing, Reason::Creating) {
         notices.push(Notice::Created);
     }
     if reason_is(progressing, Reason::UpToDate) {
@@ -196,14 +206,25 @@ mod tests {
     #[test]
     fn each_transition_is_told_once() {
         use Reason::{
-            AsExpected, Creating, InvalidSpec, MemberUnreachable, ReplicaLagging, RollingWriter, Scaling,
-            UpToDate,
+            ApplyFailed, AsExpected, Creating, InvalidSpec, MemberUnreachable, ReplicaLagging, RollingWriter,
+            Scaling, UpToDate,
         };
         let why = || "why".to_owned();
         for (before, after, expected) in [
             (None, (Creating, AsExpected), vec![Notice::Created]),
             (None, (UpToDate, AsExpected), vec![Notice::Created]),
             (None, (InvalidSpec, InvalidSpec), vec![Notice::Invalid(why())]),
+            (None, (ApplyFailed, ApplyFailed), vec![Notice::Degraded(why())]),
+            (
+                Some((ApplyFailed, ApplyFailed)),
+                (Creating, AsExpected),
+                vec![Notice::Created, Notice::Recovered],
+            ),
+            (
+                Some((ApplyFailed, ApplyFailed)),
+                (UpToDate, AsExpected),
+                vec![Notice::Recovered],
+            ),
             (Some((Creating, AsExpected)), (Creating, AsExpected), vec![]),
             (Some((Creating, AsExpected)), (UpToDate, AsExpected), vec![]),
             (

@@ -4,10 +4,11 @@
 //! deleted ─> StatefulSet and Deployment deleted, so that nothing renews a lease
 //!         ─> no pod left (or 45 s passed) ─> Job <graph>-cleanup ─> succeeded ─┐
 //!                                                                 failed      ├─> finalizer removed
-//!            90 s passed, namespace on its way out, orphaned ─────────────────┘
+//!            time is over, namespace on its way out, orphaned ────────────────┘
 //! ```
 //! Expected flow: each reconcile finds out from the cluster how far it got; there is no other memory.
-//! Guarantees: the finalizer goes away within 90 s of the deletion, whatever fails; what was left behind is said in an Event.
+//! Guarantees: the finalizer goes away within 90 s of the deletion, whatever fails; within 330 s where a Job is running that was
+//! asked to delete the data (`deletionPolicy: Delete`). What was left behind is said in an Event.
 //! A Job that does not end in time is deleted: it must not meet a new graph of the same name.
 //! Owns: the order and the bounds. Does not own: the Job's content (`desired`).
 
@@ -23,8 +24,10 @@ const ORPHAN: &str = "orphan";
 
 /// After this long, the Job starts although pods are left: it needs the rest of the time.
 const PODS_BOUND: Duration = Duration::from_secs(45);
-/// After this long, the finalizer is removed in any case.
-pub(crate) const TOTAL_BOUND: Duration = Duration::from_secs(90);
+/// After this long, the finalizer is removed.
+const TOTAL_BOUND: Duration = Duration::from_secs(90);
+/// The same while a Job deletes data, of which there may be much; the Job gives up by itself after 300 s.
+const DATA_BOUND: Duration = Duration::from_secs(330);
 
 /// How far the deletion has come.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,6 +42,8 @@ pub(crate) struct Situation {
     pub pods: usize,
     /// The cleanup Job.
     pub job: JobState,
+    /// Whether the Job deletes the data too.
+    pub deletes_data: bool,
 }
 
 /// The cleanup Job.
@@ -91,10 +96,14 @@ pub(crate) fn next_step(situation: &Situation) -> Step {
         JobState::Failed(why) => return Step::Release(Ending::LeftBehind(why.clone())),
         JobState::Absent | JobState::Old | JobState::Running => {}
     }
-    if situation.elapsed >= TOTAL_BOUND {
+    let bound = match situation.job {
+        JobState::Running if situation.deletes_data => DATA_BOUND,
+        _ => TOTAL_BOUND,
+    };
+    if situation.elapsed >= bound {
         let why = format!(
             "cleaning did not end within {} s of the deletion",
-            TOTAL_BOUND.as_secs()
+            bound.as_secs()
         );
         return Step::Release(Ending::LeftBehind(why));
     }
@@ -145,6 +154,7 @@ mod tests {
             workloads: true,
             pods: 3,
             job: JobState::Absent,
+            deletes_data: false,
         }
     }
 
@@ -193,6 +203,29 @@ mod tests {
             failed,
             Step::Release(Ending::LeftBehind("no route to the store".to_owned()))
         );
+    }
+
+    #[test]
+    fn only_a_running_job_that_deletes_data_has_more_time() {
+        let at = |seconds, job: JobState| {
+            next_step(&Situation {
+                elapsed: Duration::from_secs(seconds),
+                workloads: false,
+                pods: 0,
+                job,
+                deletes_data: true,
+                ..deleted()
+            })
+        };
+        assert_eq!(at(90, JobState::Running), Step::AwaitJob);
+        assert_eq!(at(329, JobState::Running), Step::AwaitJob);
+        assert!(
+            matches!(at(330, JobState::Running), Step::Release(Ending::LeftBehind(why)) if why.contains("330 s"))
+        );
+        assert!(
+            matches!(at(90, JobState::Absent), Step::Release(Ending::LeftBehind(why)) if why.contains("90 s"))
+        );
+        assert_eq!(at(200, JobState::Succeeded), Step::Release(Ending::CleanedUp));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use crds::DeletionPolicy;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
@@ -27,14 +28,28 @@ use crate::writes::Target;
 /// Brings a deleted graph one step closer to its end.
 ///
 /// # Errors
-/// As the API server answers; the next reconcile starts over, within the same bounds.
+/// As the API server answers; the next reconcile starts over, within the same bounds, and soon: a delay that grows would
+/// outgrow them.
 pub(crate) async fn finish(
     context: &Context,
     subject: &Subject,
     seen: &Seen,
     resource: Result<Validated, Invalid>,
 ) -> Result<Action, Error> {
-    let situation = situation(subject, seen);
+    let done = step(context, subject, seen, resource).await;
+    done.map_err(|error| error.again_after(LOOK_AGAIN))
+}
+
+async fn step(
+    context: &Context,
+    subject: &Subject,
+    seen: &Seen,
+    resource: Result<Validated, Invalid>,
+) -> Result<Action, Error> {
+    let deletes_data = resource
+        .as_ref()
+        .is_ok_and(|resource| resource.spec().deletion_policy == DeletionPolicy::Delete);
+    let situation = situation(subject, seen, deletes_data);
     let step = next_step(&situation);
     tracing::debug!(?situation, ?step, "deletion");
     let (waits_for, done) = match &step {
@@ -70,7 +85,7 @@ pub(crate) async fn finish(
     Ok(Action::requeue(LOOK_AGAIN))
 }
 
-fn situation(subject: &Subject, seen: &Seen) -> Situation {
+fn situation(subject: &Subject, seen: &Seen, deletes_data: bool) -> Situation {
     let deleted_at = subject
         .graph
         .metadata
@@ -97,6 +112,7 @@ fn situation(subject: &Subject, seen: &Seen) -> Situation {
         workloads: writer || replica,
         pods: seen.all_pods,
         job: job_state(seen.job.as_deref(), deleted_at),
+        deletes_data,
     }
 }
 
@@ -138,7 +154,9 @@ async fn run_job(
     let job = cleanup_job(&resource, &seen.cluster).map_err(unusable)?;
     match apply_one(&context.watched.jobs, &job, &context.writes).await {
         Ok(_) => Ok(()),
-        Err(error) if error.remedy() == Remedy::Refused => Err(CannotRun::Ever(error.to_string())),
+        Err(error) if error.remedy() == Remedy::Refused || matches!(error, Error::NotOurs(_)) => {
+            Err(CannotRun::Ever(error.to_string()))
+        }
         Err(error) => Err(CannotRun::Now(error)),
     }
 }

@@ -1,8 +1,10 @@
 //! The operator: from one `ReplicatedGraphDB` to the objects of a graph, and to a status a person can trust.
 //!
-//! Flow, one stage a file: `observe` → [`validate`] → [`desired`] → `apply` → `status`; [`controller`] ties them together.
+//! Flow, one stage a file: `observe` → [`validate`] → [`desired`] → `apply` → `status`; [`controller`] ties them together, `act`
+//! and `retry` decide whether there is an apply at all.
 //! Reads come from `watched`, writes go through `writes`; `members` asks the pods; `finalize` ends a graph.
 
+mod act;
 mod apply;
 pub mod controller;
 pub mod desired;
@@ -11,6 +13,7 @@ pub mod error;
 mod events;
 pub mod finalize;
 mod finish;
+mod followed;
 pub mod health;
 pub mod leader;
 pub mod members;
@@ -18,6 +21,7 @@ pub mod metrics;
 mod observe;
 pub mod probe;
 mod report;
+mod retry;
 pub mod settings;
 mod status;
 pub mod validate;

@@ -1,10 +1,9 @@
 //! The graph's pods, as they say themselves: `GET /v1/status` of each.
 //!
-//! Flow: pods → one request each, side by side, 2 s at most → [`Reading`]s → ([`Followed`]) how long each has been behind.
-//! Owns: the shape of `/v1/status` as far as the operator reads it, and the memory of when a pod was last seen moving.
-//! Does not own: what it means for the graph (`status`).
+//! Flow: pods → one request each, side by side, 2 s at most → [`Reading`]s.
+//! Owns: the shape of `/v1/status` as far as the operator reads it. Does not own: how long a pod has been behind
+//! (`followed`), what it means for the graph (`status`).
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +18,8 @@ use crate::desired::ROLE_LABEL;
 
 /// Requests to pods of one graph at the same time.
 const CONCURRENT_READINGS: usize = 32;
+/// Most bytes of one answer; a real one has about a thousand.
+const LARGEST_ANSWER: usize = 1 << 20;
 
 /// A node's own account; fields that an older or newer sidecar lacks are left at their default.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -135,24 +136,44 @@ async fn read_one(
     }
 }
 
+/// Why a pod told nothing.
+#[derive(Debug, thiserror::Error)]
+enum NoAnswer {
+    #[error("failed to ask")]
+    Request(#[from] reqwest::Error),
+    #[error("failed to read the answer")]
+    Json(#[from] serde_json::Error),
+    #[error("failed to read the answer: it has more than {LARGEST_ANSWER} bytes")]
+    TooLong,
+}
+
 async fn ask(client: &reqwest::Client, pod: &Pod, port: u16, timeout: Duration) -> Option<Answer> {
     let address: std::net::IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     let url = format!("http://{}/v1/status", std::net::SocketAddr::new(address, port));
     let request = client.get(url).timeout(timeout).send();
     let answer = request.await.and_then(reqwest::Response::error_for_status);
-    let parsed = match answer {
-        Ok(answer) => answer.json().await,
-        Err(error) => Err(error),
+    let body = match answer {
+        Ok(answer) => body(answer).await,
+        Err(error) => Err(error.into()),
     };
-    parsed
-        .inspect_err(|error| {
-            tracing::debug!(
-                pod = pod.name_any(),
-                error = error as &dyn std::error::Error,
-                "no status"
-            )
+    body.and_then(|body| Ok(serde_json::from_slice(&body)?))
+        .inspect_err(|error: &NoAnswer| {
+            let error = error as &dyn std::error::Error;
+            tracing::debug!(pod = pod.name_any(), error, "no status");
         })
         .ok()
+}
+
+/// A pod's answer, bounded: what runs in a pod is not to fill the operator's memory.
+async fn body(mut answer: reqwest::Response) -> Result<Vec<u8>, NoAnswer> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await? {
+        body.extend_from_slice(&chunk);
+        if body.len() > LARGEST_ANSWER {
+            return Err(NoAnswer::TooLong);
+        }
+    }
+    Ok(body)
 }
 
 /// The role in the pod's label; none for a pod that is no member, such as the cleanup Job's.
@@ -198,75 +219,10 @@ fn waiting(pod: &Pod) -> Option<String> {
     reasons.chain(unschedulable).next()
 }
 
-/// Which head each pod has still to reach, and since when.
-#[derive(Debug, Default)]
-pub(crate) struct Followed {
-    behind: HashMap<String, (u64, Timestamp)>,
-}
-
-impl Followed {
-    /// Fills in `behind` of each reading. `seq_of` is the last known watermark of a pod that did not answer.
-    pub(crate) fn update(
-        &mut self,
-        readings: &mut [Reading],
-        head: u64,
-        seq_of: impl Fn(&str) -> u64,
-        now: Timestamp,
-    ) {
-        self.behind
-            .retain(|pod, _| readings.iter().any(|reading| reading.pod == *pod));
-        for reading in readings {
-            let answered = reading.answer.as_ref().and_then(|answer| answer.seq);
-            let seq = answered.unwrap_or_else(|| seq_of(&reading.pod));
-            if seq >= head {
-                self.behind.remove(&reading.pod);
-                continue;
-            }
-            let (target, since) = self.behind.entry(reading.pod.clone()).or_insert((head, now));
-            if seq >= *target {
-                (*target, *since) = (head, now);
-            }
-            reading.behind = Duration::try_from(now.duration_since(*since)).unwrap_or_default();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
-
-    fn reading(pod: &str, seq: Option<u64>) -> Reading {
-        Reading {
-            pod: pod.to_owned(),
-            role: MemberRole::Replica,
-            ready: true,
-            waiting: None,
-            answer: seq.map(|seq| Answer {
-                seq: Some(seq),
-                ..Answer::default()
-            }),
-            behind: Duration::ZERO,
-        }
-    }
-
-    #[test]
-    fn a_pod_that_keeps_reaching_older_heads_is_not_behind_for_long() {
-        let mut followed = Followed::default();
-        let mut behind = |second, seq, head| {
-            let mut readings = [reading("a", seq)];
-            let now = Timestamp::from_second(second).unwrap();
-            followed.update(&mut readings, head, |_| 3, now);
-            readings[0].behind.as_secs()
-        };
-        assert_eq!(behind(0, Some(10), 10), 0);
-        assert_eq!(behind(5, Some(10), 20), 0);
-        assert_eq!(behind(10, Some(20), 30), 0, "reached the 20 of before");
-        assert_eq!(behind(15, Some(25), 40), 5, "not yet at 30");
-        assert_eq!(behind(20, None, 40), 10, "no answer is no progress");
-        assert_eq!(behind(25, Some(40), 40), 0);
-        assert_eq!(behind(30, Some(40), 41), 0);
-    }
 
     #[test]
     fn an_answer_of_an_older_sidecar_is_read_as_far_as_it_goes() {
@@ -281,6 +237,21 @@ mod tests {
         let first: Answer =
             serde_json::from_value(json!({"state": "starting", "seq": null, "store": {"ok": true}})).unwrap();
         assert_eq!((first.seq, first.store.map(|store| store.ok)), (None, Some(true)));
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_end_is_no_answer() {
+        async fn answer_with(length: usize) -> Option<Vec<u8>> {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}/", listener.local_addr().unwrap());
+            let router = axum::Router::new().fallback(move || async move { vec![b'x'; length] });
+            tokio::spawn(async move { axum::serve(listener, router).await });
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+            let client = reqwest::Client::builder().no_proxy().build().unwrap();
+            body(client.get(url).send().await.unwrap()).await.ok()
+        }
+        assert_eq!(answer_with(1000).await.map(|body| body.len()), Some(1000));
+        assert_eq!(answer_with(LARGEST_ANSWER + 1).await, None);
     }
 
     #[test]

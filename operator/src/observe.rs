@@ -105,18 +105,24 @@ impl Seen {
     }
 }
 
+/// Whether pods of an older template are left, or the Deployment's controller has yet to look at what was just written: the
+/// status that comes with a write is of before. A number of replicas that it has yet to look at is no roll.
 fn replicas_roll(deployment: &Deployment) -> bool {
     let Some(status) = &deployment.status else {
         return false;
     };
-    status.updated_replicas.unwrap_or_default() < status.replicas.unwrap_or_default()
+    let found = status.replicas.unwrap_or_default();
+    let unseen = status.observed_generation < deployment.metadata.generation;
+    let unscaled = deployment.spec.replicas.unwrap_or(1) == found && found > 0;
+    status.updated_replicas.unwrap_or_default() < found || unseen && unscaled
 }
 
 fn writer_rolls(stateful_set: &StatefulSet) -> bool {
     let Some(status) = &stateful_set.status else {
         return false;
     };
-    status.update_revision.is_some() && status.current_revision != status.update_revision
+    let unseen = status.observed_generation < stateful_set.metadata.generation;
+    unseen || status.update_revision.is_some() && status.current_revision != status.update_revision
 }
 
 fn volume_grows(claim: &PersistentVolumeClaim) -> bool {
@@ -131,4 +137,52 @@ fn volume_grows(claim: &PersistentVolumeClaim) -> bool {
         .as_ref()
         .and_then(|status| size(status.capacity.as_ref()));
     matches!((wanted, found), (Some(wanted), Some(found)) if found < wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_template_that_no_controller_has_looked_at_yet_rolls() {
+        let rolls = |generation: i64, replicas: i64, status: Value| {
+            replicas_roll(
+                &serde_json::from_value(json!({
+                    "metadata": {"generation": generation},
+                    "spec": {"replicas": replicas, "selector": {}, "template": {}},
+                    "status": status,
+                }))
+                .unwrap(),
+            )
+        };
+        let of = |generation: i64, replicas: i64, updated: i64| json!({"observedGeneration": generation, "replicas": replicas, "updatedReplicas": updated});
+        assert!(!rolls(1, 3, of(1, 3, 3)));
+        assert!(
+            rolls(2, 3, of(1, 3, 3)),
+            "the answer to the write has the old status"
+        );
+        assert!(rolls(2, 3, of(2, 3, 0)));
+        assert!(!rolls(2, 3, of(2, 3, 3)));
+        assert!(!rolls(2, 5, of(1, 3, 3)), "that is scaling");
+        assert!(!rolls(2, 0, of(1, 0, 0)), "there is nothing to roll");
+    }
+
+    #[test]
+    fn a_writer_that_no_controller_has_looked_at_yet_rolls() {
+        let rolls = |generation: i64, observed: i64, current: &str, update: &str| {
+            writer_rolls(
+                &serde_json::from_value(json!({
+                    "metadata": {"generation": generation},
+                    "spec": {"selector": {}, "template": {}, "serviceName": "x"},
+                    "status": {"observedGeneration": observed, "replicas": 1, "currentRevision": current, "updateRevision": update},
+                }))
+                .unwrap(),
+            )
+        };
+        assert!(!rolls(1, 1, "a", "a"));
+        assert!(rolls(2, 1, "a", "a"));
+        assert!(rolls(2, 2, "a", "b"));
+        assert!(!rolls(2, 2, "b", "b"));
+    }
 }

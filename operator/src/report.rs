@@ -16,7 +16,8 @@ use metrics::gauge;
 use crate::controller::{Context, Subject, reference};
 use crate::error::Error;
 use crate::events::transitions;
-use crate::members::{self, Followed, Reading};
+use crate::followed::Followed;
+use crate::members::{self, Reading};
 use crate::observe::Seen;
 use crate::settings::Settings;
 use crate::status::{Facts, Rollout, Standing, head_seq, is_due, status};
@@ -124,6 +125,8 @@ impl Context {
 
     pub(crate) fn forget(&self, graph: &GraphRef) {
         self.memory().remove(graph);
+        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        retries.remove(graph);
         self.failures.reset(graph);
     }
 }

@@ -5,10 +5,11 @@
 //! Resources themselves are kept as they came ([`DynamicObject`]), so that one of a wrong form does not stop the watch.
 //! Owns: which kinds are watched and by which label. Does not own: what a graph's objects mean (`observe`).
 
+mod pod_monitors;
+
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use crds::ReplicatedGraphDB;
 use futures::{Stream, StreamExt, stream, stream::BoxStream};
@@ -28,16 +29,13 @@ use metrics::counter;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 
-use crate::desired::{GRAPH_LABEL, MANAGED_BY, MANAGED_BY_LABEL, pod_monitor_resource};
+use crate::desired::{GRAPH_LABEL, MANAGED_BY, MANAGED_BY_LABEL};
 
 /// Names a graph.
 pub(crate) type GraphRef = ObjectRef<DynamicObject>;
 
 /// Names of graphs that something happened to.
 pub(crate) type Triggers = BoxStream<'static, GraphRef>;
-
-/// How often the cluster is asked whether it knows `PodMonitor` by now.
-const LOOK_FOR_POD_MONITOR: Duration = Duration::from_secs(60);
 
 /// The kind that the operator serves.
 pub fn graph_resource() -> ApiResource {
@@ -107,7 +105,7 @@ impl Watched {
             stateful_sets,
             disruption_budgets,
             network_policies,
-            // That kind may never be installed; without its objects in sight, one is applied that is there already.
+            // That kind may never be installed; it counts as installed once this store is filled.
             pod_monitors: _,
             jobs,
             pods,
@@ -130,9 +128,16 @@ impl Watched {
         );
     }
 
-    /// Whether the cluster knows `PodMonitor`.
+    /// Whether the cluster knows `PodMonitor`, and those of the operator are in sight.
     pub(crate) fn pod_monitor_installed(&self) -> bool {
         self.pod_monitor_installed.load(Ordering::Relaxed)
+    }
+
+    /// A write found that the cluster does not know `PodMonitor` any more; its watch finds out when it does again.
+    pub(crate) fn pod_monitor_is_gone(&self) {
+        if self.pod_monitor_installed.swap(false, Ordering::Relaxed) {
+            tracing::info!("PodMonitor is not installed any more");
+        }
     }
 
     /// The object of this name, if it exists.
@@ -216,28 +221,6 @@ impl Scope<'_> {
         triggers.push(changed.boxed());
         store
     }
-
-    /// Watches `PodMonitor`s from when that kind exists.
-    fn pod_monitors(&self, triggers: &mut Vec<Triggers>, installed: Arc<AtomicBool>) -> Store<DynamicObject> {
-        let resource = pod_monitor_resource();
-        let writer = Writer::new(resource.clone());
-        let store = writer.as_reader();
-        let objects = watch(self.dynamic(&resource), managed_by(), writer);
-        let client = self.client.clone();
-        let appeared = async move {
-            while !is_served(&client, &resource).await {
-                tokio::time::sleep(LOOK_FOR_POD_MONITOR).await;
-            }
-            installed.store(true, Ordering::Relaxed);
-            tracing::info!("PodMonitor is installed");
-        };
-        let objects = stream::once(appeared)
-            .map(|()| None)
-            .chain(objects.map(Some))
-            .filter_map(async |object| object);
-        triggers.push(touched(objects));
-        store
-    }
 }
 
 fn managed_by() -> String {
@@ -292,11 +275,4 @@ fn logged<K>(object: watcher::Result<K>) -> Option<K> {
             );
         })
         .ok()
-}
-
-async fn is_served(client: &Client, resource: &ApiResource) -> bool {
-    match client.list_api_group_resources(&resource.api_version).await {
-        Ok(list) => list.resources.iter().any(|served| served.kind == resource.kind),
-        Err(_) => false,
-    }
 }

@@ -3,13 +3,14 @@
 //! Guarantees: server-side apply by the one field manager, with force, so that a write repeated after a crash changes
 //! nothing; each write is counted, bounded in time, and stands behind the fail point `operator::before_api_write`, so that a
 //! test can end the process before any of them.
-//! Owns: how an object is written. Does not own: what is written, and whether it has to be.
+//! Owns: how an object is written, and the look at a name before its first write. Does not own: what is written, and whether it has to be.
 
 use std::future::Future;
 use std::time::Duration;
 
 use kube::api::{
-    Api, ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, PropagationPolicy,
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, Preconditions,
+    PropagationPolicy,
 };
 use kube::{Client, ResourceExt};
 use metrics::counter;
@@ -65,6 +66,24 @@ pub(crate) struct Writes {
 impl Writes {
     pub(crate) fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// The object as it is, for before a first write. A list of one: reading every object by name is a right that the operator
+    /// does without.
+    pub(crate) async fn find(&self, target: &Target) -> Result<Option<DynamicObject>, Error> {
+        let named = ListParams::default().fields(&format!("metadata.name={}", target.name));
+        let api = target.api(&self.client);
+        let action = target.action("find");
+        match tokio::time::timeout(REQUEST_TIMEOUT, api.list(&named)).await {
+            Ok(Ok(list)) => Ok(list
+                .items
+                .into_iter()
+                .find(|object| object.name_any() == target.name)),
+            // The kind is not known: the write will say so.
+            Ok(Err(error)) if api_code(&error) == Some(404) => Ok(None),
+            Ok(Err(error)) => Err(Error::api(action)(error)),
+            Err(_) => Err(Error::Task(format!("{action}: no answer in {REQUEST_TIMEOUT:?}"))),
+        }
     }
 
     /// Server-side apply. `object` is the whole of what the operator wants of it.

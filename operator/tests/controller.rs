@@ -23,6 +23,7 @@ const SERVICES: &str = "v1/services";
 const PODS: &str = "v1/pods";
 const JOBS: &str = "batch/v1/jobs";
 const POLICIES: &str = "networking.k8s.io/v1/networkpolicies";
+const POD_MONITORS: &str = "monitoring.coreos.com/v1/podmonitors";
 const EVENTS: &str = "events.k8s.io/v1/events";
 
 /// A running operator; dropping it ends it at once.
@@ -364,6 +365,131 @@ async fn more_graphs_than_are_reconciled_at_a_time_are_all_reconciled_from_the_s
 }
 
 #[tokio::test]
+async fn a_graph_whose_objects_are_refused_is_measured_and_told_of() {
+    let (server, sidecar, _operator) = settled().await;
+    server.refuse(DEPLOYMENTS, 403, "exceeded quota: small");
+    server.edit(GRAPHS, "g", |graph| graph["spec"]["replicas"] = 3.into());
+    until("it is told", || {
+        is(&server, "g", "Degraded", "True", "ApplyFailed").then_some(())
+    })
+    .await;
+    assert!(is(&server, "g", "Progressing", "False", "ApplyFailed"));
+    assert!(is(&server, "g", "WriterReady", "True", "WriterServing"));
+    let message = condition(&server, "g", "Degraded").unwrap()["message"].clone();
+    let message = message.as_str().unwrap();
+    assert!(
+        message.contains("Deployment default/g-replica") && message.contains("exceeded quota"),
+        "{message}"
+    );
+    // The next apply waits for seconds by now; what is measured is still told.
+    let applies = || {
+        let writes = server.writes();
+        writes
+            .iter()
+            .filter(|write| write.contains("/deployments/"))
+            .count()
+    };
+    let before = applies();
+    sidecar.seq.store(9, Ordering::SeqCst);
+    until("the head moves on", || {
+        (server.get(GRAPHS, "g")?["status"]["head"]["seq"] == 9).then_some(())
+    })
+    .await;
+    for _ in 0..5 {
+        reconciled_again(&sidecar).await;
+    }
+    assert!(applies() <= before + 4, "{} applies", applies() - before);
+    server.accept();
+    // Changing the resource is no less than what a person does about it: it is applied at once.
+    server.edit(GRAPHS, "g", |graph| graph["spec"]["replicas"] = 2.into());
+    until("it goes on", || {
+        (server.get(DEPLOYMENTS, "g-replica")?["spec"]["replicas"] == 2).then_some(())
+    })
+    .await;
+    until("nothing is wrong", || {
+        is(&server, "g", "Degraded", "False", "AsExpected").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_somebody_else_made_is_not_taken_over() {
+    let server = ApiServer::new();
+    let theirs = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "g-writer", "labels": {"app": "theirs"}},
+        "spec": {"selector": {"app": "theirs"}}
+    });
+    server.put(SERVICES, theirs);
+    let before = server.get(SERVICES, "g-writer");
+    server.put(GRAPHS, graph("g"));
+    let _operator = start(&server, Kill::never(), 1);
+    until("it is told", || {
+        is(&server, "g", "Degraded", "True", "ApplyFailed").then_some(())
+    })
+    .await;
+    let message = condition(&server, "g", "Degraded").unwrap()["message"].clone();
+    assert!(
+        message.as_str().unwrap().contains("Service default/g-writer"),
+        "{message}"
+    );
+    assert_eq!(server.get(SERVICES, "g-writer"), before);
+    let told = |reason: &str| {
+        let names = server.names(EVENTS);
+        let events = names.iter().map(|name| server.get(EVENTS, name).unwrap());
+        events.filter(|event| event["reason"] == reason).count()
+    };
+    until("the Event is published", || (told("Degraded") == 1).then_some(())).await;
+    assert_eq!(told("Created"), 0, "not all objects were made");
+    server.delete(SERVICES, "g-writer");
+    until("the rest is made", || server.get(STATEFUL_SETS, "g-writer")).await;
+    until("it is being created", || {
+        is(&server, "g", "Progressing", "True", "Creating").then_some(())
+    })
+    .await;
+    until("that is told", || (told("Created") == 1).then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_object_that_lost_its_labels_is_still_the_graphs() {
+    let (server, _sidecar, _operator) = settled().await;
+    server.edit(SERVICES, "g-read", |object| {
+        object["metadata"]["labels"] = json!({});
+        object["spec"]["selector"] = json!({"app": "evil"});
+    });
+    until("it is as before", || {
+        let service = server.get(SERVICES, "g-read")?;
+        let labelled = service["metadata"]["labels"]["slipstream.dev/graph"] == "g";
+        (labelled && service["spec"]["selector"]["slipstream.dev/graph"] == "g").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_kind_that_is_not_installed_any_more_holds_up_nothing() {
+    let server = ApiServer::new();
+    server.install_pod_monitors(true);
+    server.put(GRAPHS, graph("g"));
+    let _operator = start(&server, Kill::never(), 1);
+    until("the monitor is made", || server.get(POD_MONITORS, "g")).await;
+    server.install_pod_monitors(false);
+    server.put(GRAPHS, graph("other"));
+    until("the next graph is told of", || {
+        is(&server, "other", "Progressing", "True", "Creating").then_some(())
+    })
+    .await;
+    server.edit(GRAPHS, "g", |graph| graph["spec"]["replicas"] = 2.into());
+    until("the first one is changed", || {
+        (server.get(GRAPHS, "g")?["status"]["observedGeneration"]
+            == server.get(GRAPHS, "g")?["metadata"]["generation"])
+            .then_some(())
+    })
+    .await;
+    for name in ["g", "other"] {
+        assert!(is(&server, name, "Degraded", "False", "AsExpected"), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_suspended_graph_is_left_alone_and_says_so_once() {
     let (server, sidecar, _operator) = settled().await;
     server.edit(GRAPHS, "g", |graph| {
@@ -444,6 +570,34 @@ async fn a_cleaning_that_fails_is_told_and_holds_nothing() {
         notes
             .iter()
             .any(|note| note.as_str().unwrap().contains("no route to the store")),
+        "{notes:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_job_that_deletes_data_is_waited_for_longer_but_not_for_ever() {
+    let (server, _sidecar, _operator) = settled().await;
+    server.edit(GRAPHS, "g", |graph| {
+        graph["spec"]["deletionPolicy"] = "Delete".into()
+    });
+    server.delete(PODS, "g-writer-0");
+    server.delete(GRAPHS, "g");
+    until("the cleaning starts", || server.get(JOBS, "g-cleanup")).await;
+    server.edit(GRAPHS, "g", |graph| {
+        let long_ago = jiff::Timestamp::now() - Duration::from_secs(331);
+        graph["metadata"]["deletionTimestamp"] = long_ago.to_string().into();
+    });
+    until("the graph is gone", || {
+        server.get(GRAPHS, "g").is_none().then_some(())
+    })
+    .await;
+    let events = server.names(EVENTS);
+    let notes = events
+        .iter()
+        .map(|name| server.get(EVENTS, name).unwrap()["note"].to_string());
+    let notes: Vec<_> = notes.collect();
+    assert!(
+        notes.iter().any(|note| note.contains("did not end within 330 s")),
         "{notes:?}"
     );
 }

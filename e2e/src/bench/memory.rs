@@ -1,25 +1,61 @@
-//! Peak memory of a replica that builds its graph, for a graph and for one ten times as long.
+//! Peak memory of a replica that builds its graph, for a graph and for one whose tables are ten times as long.
+//!
+//! Twice: with node rows as wide as those of `examples/debian`, where the shorter graph already needs what the buffer pool
+//! has, and with narrow ones, where it leaves part of the pool unused and the longer one does not.
 
 use slipstream_e2e::report::grouped;
 
 use super::Effort;
-use super::figure::Figure;
-use super::rows::{ITEM, LINK, SCHEMA, items, links};
+use super::figure::{Figure, median};
+use super::rows::{ITEM, LINK, PAGE, PAGE_LINK, PAGE_SCHEMA, SCHEMA, items, links, pages};
 use super::running_graph::{RunningGraph, peak_memory};
 
 const TARGET: f64 = 1.3;
-/// About the smallest that takes the `COPY` of the long graph's links.
-const POOL_BYTES: u64 = 96 << 20;
-/// Items, and as many links; the long graph has ten times as many of each.
-const ITEMS: i64 = 200_000;
+
+/// What is built.
+struct Subject {
+    metric: &'static str,
+    pool_bytes: u64,
+    schema: &'static str,
+    node_table: &'static str,
+    edge_table: &'static str,
+    /// Nodes of the short graph, which has as many edges; the long one has ten times as many of each.
+    nodes: i64,
+}
+
+const WIDE: Subject = Subject {
+    metric: "a building replica's peak memory, tables ten times as long (nodes of 230 bytes)",
+    // About the smallest that takes the `COPY` of one of the engine's node groups of such rows.
+    pool_bytes: 128 << 20,
+    schema: PAGE_SCHEMA,
+    node_table: PAGE,
+    edge_table: PAGE_LINK,
+    nodes: 300_000,
+};
+
+const NARROW: Subject = Subject {
+    metric: "… with nodes of 40 bytes: the shorter graph does not fill the pool",
+    pool_bytes: 96 << 20,
+    schema: SCHEMA,
+    node_table: ITEM,
+    edge_table: LINK,
+    nodes: 200_000,
+};
 
 /// Each repetition builds with two fresh processes.
 ///
 /// # Errors
 /// When a load is refused or a replica does not become ready.
 pub(crate) async fn run(effort: &Effort) -> anyhow::Result<Vec<Figure>> {
-    let mut short = loaded(ITEMS).await?;
-    let mut long = loaded(10 * ITEMS).await?;
+    Ok(vec![
+        measure(effort, &WIDE).await?,
+        measure(effort, &NARROW).await?,
+    ])
+}
+
+async fn measure(effort: &Effort, subject: &Subject) -> anyhow::Result<Figure> {
+    let mut short = loaded(subject, subject.nodes).await?;
+    let mut long = loaded(subject, 10 * subject.nodes).await?;
     let (mut ratios, mut peaks) = (Vec::new(), [Vec::new(), Vec::new()]);
     for number in (1..).take(effort.repetitions.min(3)) {
         let mut pair = [0.0; 2];
@@ -31,25 +67,24 @@ pub(crate) async fn run(effort: &Effort) -> anyhow::Result<Vec<Figure>> {
         }
         ratios.push(pair[1] / pair[0]);
     }
-    let [short, long] = peaks.map(|peaks| super::figure::median(&peaks));
-    let rows = |items: i64| grouped(2 * items.unsigned_abs());
+    let [short, long] = peaks.map(|peaks| median(&peaks));
+    let rows = |nodes: i64| grouped(2 * nodes.unsigned_abs());
     let detail = format!(
         "{long:.0} MiB for {} rows, {short:.0} MiB for {}, buffer pool {} MiB",
-        rows(10 * ITEMS),
-        rows(ITEMS),
-        POOL_BYTES >> 20
+        rows(10 * subject.nodes),
+        rows(subject.nodes),
+        subject.pool_bytes >> 20
     );
-    Ok(vec![Figure::ratio_at_most(
-        "a building replica's peak memory, graph ten times as long",
-        &ratios,
-        TARGET,
-        &detail,
-    )])
+    Ok(Figure::ratio_at_most(subject.metric, &ratios, TARGET, &detail))
 }
 
-async fn loaded(count: i64) -> anyhow::Result<RunningGraph> {
-    let graph = RunningGraph::start(SCHEMA, POOL_BYTES).await?;
-    graph.load(ITEM, items(0..count, 0)?).await?;
-    graph.load(LINK, links(0..count, count, 0)?).await?;
+async fn loaded(subject: &Subject, count: i64) -> anyhow::Result<RunningGraph> {
+    let graph = RunningGraph::start(subject.schema, subject.pool_bytes).await?;
+    let nodes = match subject.node_table {
+        PAGE => pages(0..count)?,
+        _ => items(0..count, 0)?,
+    };
+    graph.load(subject.node_table, nodes).await?;
+    graph.load(subject.edge_table, links(0..count, count, 0)?).await?;
     Ok(graph)
 }

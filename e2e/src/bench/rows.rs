@@ -1,4 +1,4 @@
-//! Made-up rows of a small schema, as many as wanted: `Item` nodes 0, 1, 2, … and one `LINK` edge per item.
+//! Made-up rows of small schemas, as many as wanted: nodes 0, 1, 2, … and one edge per node.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,6 +22,24 @@ pub(super) const SCHEMA: &str = "  schema:
       - {name: LINK, from: Item, to: Item, properties: [{name: weight, type: double}]}
 ";
 
+/// A node table with rows as wide as the packages of `examples/debian`: `id`, `text`.
+pub(super) const PAGE: &str = "Page";
+/// Its edge table: `weight`.
+pub(super) const PAGE_LINK: &str = "REFERS";
+
+/// Both tables as `spec.schema`.
+pub(super) const PAGE_SCHEMA: &str = "  schema:
+    nodes:
+      - name: Page
+        primaryKey: id
+        properties: [{name: id, type: int64}, {name: text, type: string}]
+    edges:
+      - {name: REFERS, from: Page, to: Page, properties: [{name: weight, type: double}]}
+";
+
+/// Of 16 hexadecimal digits each: 224 bytes a text.
+const WORDS_PER_TEXT: u64 = 14;
+
 const BATCH_ROWS: i64 = 64 * 1024;
 /// Edges end far from where they start: a prime, so that targets differ.
 const STRIDE: i64 = 7_919;
@@ -42,6 +60,33 @@ pub(super) fn items(ids: Range<i64>, round: u32) -> anyhow::Result<Vec<u8>> {
             ),
         ]
     })
+}
+
+/// The pages `ids` as a Parquet file; every text is another, and none can be compressed to much less than half.
+pub(super) fn pages(ids: Range<i64>) -> anyhow::Result<Vec<u8>> {
+    parquet(ids, |ids| {
+        let texts = ids.clone().map(|id| {
+            let first = id.unsigned_abs() * WORDS_PER_TEXT;
+            (first..first + WORDS_PER_TEXT)
+                .map(|word| format!("{:016x}", scattered(word)))
+                .collect::<String>()
+        });
+        vec![
+            (
+                "id",
+                Arc::new(Int64Array::from_iter_values(ids.clone())) as ArrayRef,
+            ),
+            ("text", Arc::new(StringArray::from_iter_values(texts))),
+        ]
+    })
+}
+
+/// SplitMix64: neighbours become numbers without a pattern.
+fn scattered(number: u64) -> u64 {
+    let z = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// One link from each of the items `from`, the item numbers wrapping at `items`.

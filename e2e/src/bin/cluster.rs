@@ -1,6 +1,7 @@
 //! The test cluster by hand: start it, look into it with kubectl, stop it.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -36,15 +37,19 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Run any command in the cluster's network, where services and pods answer
+    /// Run any command in the cluster's network, where services and pods answer; `helm` and `slipstream` are found
     Run {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<String>,
     },
     /// Build the images of operator and sidecar from the binaries beside this program, and import them
     Images,
-    /// Start the S3 server and the NATS server
-    Backends,
+    /// Start the S3 server and the NATS server, and make the Secrets `s3` and `nats` by which graphs reach them
+    Backends {
+        /// Namespace of the Secrets
+        #[arg(long, value_name = "NAMESPACE", default_value = "default")]
+        secrets_in: String,
+    },
     /// See whether it does what scenarios rely on: pods, volumes, names, services, images
     Check,
     /// Make volumes for claims (a part of the cluster; runs until it is ended)
@@ -85,21 +90,25 @@ async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Kubectl { args } => return pass_on(Cluster::attach(place)?.kubectl_command(args)).await,
         Command::Run { command } => {
             let (program, args) = command.split_first().context("failed to find a command to run")?;
+            let path = path_with(&place.tool("")).context("failed to extend PATH")?;
             let mut command = Cluster::attach(place)?.inside(program);
-            command.args(args);
+            command.args(args).env("PATH", path);
             return pass_on(command).await;
         }
         Command::Images => {
             Cluster::attach(place)?.install_images().await?;
             println!("{SIDECAR_IMAGE}\n{OPERATOR_IMAGE}");
         }
-        Command::Backends => {
-            let backends = Cluster::attach(place)?.install_backends().await?;
+        Command::Backends { secrets_in } => {
+            let cluster = Cluster::attach(place)?;
+            let backends = cluster.install_backends().await?;
+            backends.add_secrets(&cluster, &secrets_in).await?;
             println!(
                 "S3 at {} with the bucket {}",
                 backends.s3_endpoint, backends.bucket
             );
             println!("NATS at {}", backends.nats_url);
+            println!("Secrets s3 and nats in namespace {secrets_in}");
         }
         Command::Check => {
             let cluster = Cluster::attach(place)?;
@@ -141,6 +150,17 @@ async fn status(cluster: &Cluster) -> anyhow::Result<ExitCode> {
         }
     }
     pass_on(cluster.kubectl_command(["get", "nodes,pods", "--all-namespaces", "-o", "wide"])).await
+}
+
+/// PATH, with the cluster's tools and the programs beside this one first.
+fn path_with(tools: &Path) -> anyhow::Result<OsString> {
+    let own = std::env::current_exe()?;
+    let mut directories = vec![tools.to_owned()];
+    directories.extend(own.parent().map(Path::to_owned));
+    directories.extend(std::env::split_paths(
+        &std::env::var_os("PATH").unwrap_or_default(),
+    ));
+    Ok(std::env::join_paths(directories)?)
 }
 
 /// Runs it with this program's own input and output; its exit status becomes ours.

@@ -66,7 +66,7 @@ async fn main() -> ExitCode {
 
 fn list() {
     for scenario in Scenario::ALL {
-        println!("{:<18} {}", scenario.name(), scenario.about());
+        println!("{:<25} {}", scenario.name(), scenario.about());
     }
 }
 

@@ -53,15 +53,16 @@ pub(super) async fn run(scene: &mut Scene<'_>) -> Result<(), ScenarioError> {
         "False",
         &ready,
     )?;
+    let (_, reason, message) = crate::objects::ready::condition(&graph, "Degraded");
+    scene.passed(format!(
+        "what only the operator can see is in the status, {reason}: {message}"
+    ));
     wait_config(&space, "pollInterval: 1s", START).await?;
     space
         .patch_graph(GRAPH, &json!({"spec": {"events": {"pollInterval": "4s"}}}))
         .await?;
     wait_config(&space, "pollInterval: 4s", START).await?;
-    scene.passed(format!(
-        "what only the operator can see is in the status ({}), and blocks no other graph",
-        ready.1
-    ));
+    scene.passed("and blocks no other graph");
     Ok(())
 }
 
@@ -116,6 +117,10 @@ fn new_ones() -> Vec<(Value, &'static str)> {
         (
             json!({"spec": {"schema": {"edges": [{"name": "NEXT", "from": "Item", "to": "Itm"}]}}}),
             "spec.schema.edges",
+        ),
+        (
+            json!({"spec": {"writer": {"storage": {"size": "much"}}}}),
+            "spec.writer.storage.size",
         ),
     ]
 }

@@ -7,6 +7,7 @@ use tokio::process::Command;
 
 use super::ScenarioError;
 use crate::cluster::{Cluster, OPERATOR_IMAGE, SIDECAR_IMAGE};
+use crate::objects::Space;
 
 /// Where the operator runs.
 pub(super) const NAMESPACE: &str = "slipstream-system";
@@ -70,23 +71,62 @@ impl Chart {
         sidecar: &str,
         args: &[&str],
     ) -> Result<(), ScenarioError> {
+        let mut helm = self.upgrade_command(cluster, RELEASE, NAMESPACE, operator, sidecar);
+        helm.arg("--create-namespace").args(args);
+        said(helm, "helm upgrade").await?;
+        Ok(())
+    }
+
+    /// A release whose operator watches its own namespace only; the definition of the resource is there already.
+    pub(super) async fn install_in(
+        &self,
+        cluster: &Cluster,
+        release: &str,
+        namespace: &str,
+    ) -> Result<(), ScenarioError> {
+        let mut helm = self.upgrade_command(cluster, release, namespace, OPERATOR_IMAGE, SIDECAR_IMAGE);
+        helm.args(["--set", "scope=Namespace,crds.install=false"]);
+        said(helm, "helm upgrade").await?;
+        Ok(())
+    }
+
+    /// `helm uninstall`.
+    pub(super) async fn uninstall(
+        &self,
+        cluster: &Cluster,
+        release: &str,
+        namespace: &str,
+    ) -> Result<(), ScenarioError> {
         let mut helm = cluster.inside(&self.helm);
-        helm.args(["upgrade", "--install", RELEASE]).arg(&self.chart);
         helm.args([
+            "uninstall",
+            release,
             "--namespace",
-            NAMESPACE,
-            "--create-namespace",
+            namespace,
             "--wait",
-            "--timeout=120s",
+            "--timeout=60s",
         ]);
+        said(helm, "helm uninstall").await?;
+        Ok(())
+    }
+
+    fn upgrade_command(
+        &self,
+        cluster: &Cluster,
+        release: &str,
+        namespace: &str,
+        operator: &str,
+        sidecar: &str,
+    ) -> Command {
+        let mut helm = cluster.inside(&self.helm);
+        helm.args(["upgrade", "--install", release]).arg(&self.chart);
+        helm.args(["--namespace", namespace, "--wait", "--timeout=120s"]);
         for (key, image) in [("image", operator), ("sidecar.image", sidecar)] {
             let (repository, tag) = image.rsplit_once(':').unwrap_or((image, "latest"));
             helm.args(["--set", &format!("{key}.repository={repository},{key}.tag={tag}")]);
         }
-        helm.args(["--set", "log.filter=info\\,operator=debug"])
-            .args(args);
-        said(helm, "helm upgrade").await?;
-        Ok(())
+        helm.args(["--set", "log.filter=info\\,operator=debug"]);
+        helm
     }
 
     /// `helm test`.
@@ -94,6 +134,33 @@ impl Chart {
         let mut helm = cluster.inside(&self.helm);
         helm.args(["test", RELEASE, "--namespace", NAMESPACE, "--timeout=120s"]);
         said(helm, "helm test").await
+    }
+}
+
+impl Space {
+    /// In the operator's namespace: ends the operator and waits until it is gone.
+    pub(super) async fn pause_operator(&self) -> Result<(), ScenarioError> {
+        self.kubectl(&["scale", "deployment", DEPLOYMENT, "--replicas=0"])
+            .await?;
+        let args = [
+            "wait",
+            "pods",
+            "--selector",
+            OPERATOR_PODS,
+            "--for=delete",
+            "--timeout=60s",
+        ];
+        self.kubectl(&args).await?;
+        Ok(())
+    }
+
+    /// Starts it again.
+    pub(super) async fn resume_operator(&self) -> Result<(), ScenarioError> {
+        self.kubectl(&["scale", "deployment", DEPLOYMENT, "--replicas=1"])
+            .await?;
+        self.kubectl(&["rollout", "status", "deployment", DEPLOYMENT, "--timeout=90s"])
+            .await?;
+        Ok(())
     }
 }
 

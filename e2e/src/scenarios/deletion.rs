@@ -94,7 +94,8 @@ async fn delete(space: &Space) -> Result<Duration, ScenarioError> {
     Ok(began.elapsed())
 }
 
-async fn left(space: &Space) -> Result<Vec<String>, ScenarioError> {
+/// What is left of the graph, by kind and name.
+pub(super) async fn left(space: &Space) -> Result<Vec<String>, ScenarioError> {
     let selector = kube::api::ListParams::default().labels(&format!("slipstream.dev/graph={GRAPH}"));
     let mut left = Vec::new();
     let mut note = |kind: &str, names: Vec<Option<String>>| {

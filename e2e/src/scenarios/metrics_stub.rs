@@ -2,7 +2,6 @@
 //!
 //! Owns: the server's process, and what it says each pod uses. Does not own: the server (`cluster/metrics_stub.py`).
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
 
 use super::ScenarioError;
+use super::beside::{bound_command, free_port, node_address};
 use crate::objects::ready::LOOK;
 use crate::objects::{Role, Space};
 use crate::wait::{Look, until_every};
@@ -46,13 +46,12 @@ impl MetricsStub {
         write_state(&state, &pods(space, graph, 0).await?)?;
         let address = node_address(space).await?;
         let port = free_port(&address)?;
-        let server = Command::new("python3")
+        let server = bound_command("python3")
             .arg(SCRIPT)
             .args([&address, &port.to_string()])
             .args([&key, &state])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .kill_on_drop(true)
             .spawn()
             .map_err(ScenarioError::system("start python3"))?;
         let refresher = tokio::spawn(refresh(space.clone(), graph.to_owned(), state, Arc::clone(&load)));
@@ -145,22 +144,6 @@ async fn make_certificate(file: &Path) -> Result<(), ScenarioError> {
     }
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     Err(ScenarioError::wrong("openssl req", "a certificate", said))
-}
-
-async fn node_address(space: &Space) -> Result<String, ScenarioError> {
-    let path = "jsonpath={.items[0].status.addresses[?(@.type==\"InternalIP\")].address}";
-    Ok(space
-        .kubectl(&["get", "nodes", "-o", path])
-        .await?
-        .trim()
-        .to_owned())
-}
-
-fn free_port(address: &str) -> Result<u16, ScenarioError> {
-    TcpListener::bind((address, 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(ScenarioError::system(format!("find a free port on {address}")))
 }
 
 async fn register(space: &Space, address: &str, port: u16) -> Result<(), ScenarioError> {

@@ -9,6 +9,7 @@
 //! API server is asked (`objects`).
 
 mod bad_resources;
+mod beside;
 mod chart;
 mod chart_upgrade;
 mod deletion;
@@ -21,7 +22,9 @@ mod install;
 mod logs;
 mod metrics_stub;
 mod namespace_deleted;
+mod namespaced;
 mod operator_killed;
+mod operator_killed_deleting;
 mod operator_process;
 mod outage;
 mod pvc_grows;
@@ -30,6 +33,8 @@ mod rolling;
 mod scale;
 mod scene;
 mod stage;
+mod suspend;
+mod traces;
 mod two_graphs;
 mod two_operators;
 mod user_container;
@@ -54,6 +59,7 @@ pub enum Scenario {
     ReplicaDeleted,
     Frozen,
     OperatorKilled,
+    OperatorKilledDeleting,
     TwoOperators,
     BadResources,
     ChartUpgrade,
@@ -62,7 +68,10 @@ pub enum Scenario {
     HotCadence,
     Rolling,
     PvcGrows,
+    Suspend,
+    Traces,
     Deletion,
+    Namespaced,
     NamespaceDeleted,
     Outage,
     Figures,
@@ -80,7 +89,7 @@ pub struct Played {
 
 impl Scenario {
     /// All, in the order they are played.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Install,
         Self::Scale,
         Self::Hpa,
@@ -88,6 +97,7 @@ impl Scenario {
         Self::ReplicaDeleted,
         Self::Frozen,
         Self::OperatorKilled,
+        Self::OperatorKilledDeleting,
         Self::TwoOperators,
         Self::BadResources,
         Self::ChartUpgrade,
@@ -96,7 +106,10 @@ impl Scenario {
         Self::HotCadence,
         Self::Rolling,
         Self::PvcGrows,
+        Self::Suspend,
+        Self::Traces,
         Self::Deletion,
+        Self::Namespaced,
         Self::NamespaceDeleted,
         Self::Outage,
         Self::Figures,
@@ -112,6 +125,7 @@ impl Scenario {
             Self::ReplicaDeleted => "replica_deleted",
             Self::Frozen => "frozen",
             Self::OperatorKilled => "operator_killed",
+            Self::OperatorKilledDeleting => "operator_killed_deleting",
             Self::TwoOperators => "two_operators",
             Self::BadResources => "bad_resources",
             Self::ChartUpgrade => "chart_upgrade",
@@ -120,7 +134,10 @@ impl Scenario {
             Self::HotCadence => "hot_cadence",
             Self::Rolling => "rolling",
             Self::PvcGrows => "pvc_grows",
+            Self::Suspend => "suspend",
+            Self::Traces => "traces",
             Self::Deletion => "deletion",
+            Self::Namespaced => "namespaced",
             Self::NamespaceDeleted => "namespace_deleted",
             Self::Outage => "outage",
             Self::Figures => "figures",
@@ -136,12 +153,15 @@ impl Scenario {
             }
             Self::Hpa => "an autoscaler drives the scale subresource and sees replica pods only",
             Self::WriterKilled => {
-                "the writer's pod is deleted with force: no acknowledged commit is lost, epoch +1"
+                "the writer is deleted with force, and killed: no acknowledged commit is lost, epoch +1"
             }
             Self::ReplicaDeleted => "a deleted replica comes back ready only when it has caught up",
             Self::Frozen => "Degraded names a frozen replica within 15 s and clears when it goes on",
             Self::OperatorKilled => {
                 "the operator dies before each of its writes and still arrives at the same objects"
+            }
+            Self::OperatorKilledDeleting => {
+                "the operator dies before each write of a removal, which the next one finishes"
             }
             Self::TwoOperators => "the leading operator is killed, the other one leads within 20 s",
             Self::BadResources => "bad resources are refused by the API server, which names the field",
@@ -153,6 +173,9 @@ impl Scenario {
                 "a new pod template rolls replicas first, never below N-1 ready, the writer last"
             }
             Self::PvcGrows => "the writer's volume claim grows",
+            Self::Suspend => "a suspended graph is left as it is, and goes on afterwards",
+            Self::Traces => "one trace from a client's write through the event to each replica's apply",
+            Self::Namespaced => "an operator with rights in one namespace serves graphs there and no others",
             Self::Deletion => "a deleted graph leaves its data, or nothing, as the resource asks",
             Self::NamespaceDeleted => "a namespace is deleted while a graph in it runs: nothing hangs",
             Self::Outage => {
@@ -205,6 +228,7 @@ impl Scenario {
             Self::ReplicaDeleted => replica_deleted::run(scene).await,
             Self::Frozen => frozen::run(scene).await,
             Self::OperatorKilled => operator_killed::run(scene).await,
+            Self::OperatorKilledDeleting => operator_killed_deleting::run(scene).await,
             Self::TwoOperators => two_operators::run(scene).await,
             Self::BadResources => bad_resources::run(scene).await,
             Self::ChartUpgrade => chart_upgrade::run(scene).await,
@@ -213,7 +237,10 @@ impl Scenario {
             Self::HotCadence => hot_cadence::run(scene).await,
             Self::Rolling => rolling::run(scene).await,
             Self::PvcGrows => pvc_grows::run(scene).await,
+            Self::Suspend => suspend::run(scene).await,
+            Self::Traces => traces::run(scene).await,
             Self::Deletion => deletion::run(scene).await,
+            Self::Namespaced => namespaced::run(scene).await,
             Self::NamespaceDeleted => namespace_deleted::run(scene).await,
             Self::Outage => outage::run(scene).await,
             Self::Figures => figures::run(scene).await,

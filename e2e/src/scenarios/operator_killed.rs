@@ -12,7 +12,7 @@ use crate::objects::{SmallGraph, Space};
 use crate::wait::{Look, until_every};
 
 /// Before which write the operator dies.
-const FAIL_POINT: &str = "operator::before_api_write";
+pub(super) const FAIL_POINT: &str = "operator::before_api_write";
 /// For one operator to bring one graph to its end.
 const ARRIVES: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_millis(150);
@@ -29,32 +29,9 @@ enum Work {
 pub(super) async fn run(scene: &mut Scene<'_>) -> Result<(), ScenarioError> {
     let operator = Space::existing(&scene.stage.cluster, &scene.stage.client, chart::NAMESPACE);
     // The one that is installed would do the work of the one that dies.
-    operator
-        .kubectl(&["scale", "deployment", chart::DEPLOYMENT, "--replicas=0"])
-        .await?;
-    operator
-        .kubectl(&[
-            "wait",
-            "pods",
-            "--selector",
-            chart::OPERATOR_PODS,
-            "--for=delete",
-            "--timeout=60s",
-        ])
-        .await?;
+    operator.pause_operator().await?;
     let outcome = die_everywhere(scene).await;
-    operator
-        .kubectl(&["scale", "deployment", chart::DEPLOYMENT, "--replicas=1"])
-        .await?;
-    operator
-        .kubectl(&[
-            "rollout",
-            "status",
-            "deployment",
-            chart::DEPLOYMENT,
-            "--timeout=90s",
-        ])
-        .await?;
+    operator.resume_operator().await?;
     outcome
 }
 

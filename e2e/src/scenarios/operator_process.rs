@@ -5,8 +5,9 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 
+use super::beside::bound_command;
 use super::{ScenarioError, Stage};
 use crate::cluster::SIDECAR_IMAGE;
 use crate::local_process::find_binary;
@@ -31,7 +32,7 @@ impl OperatorProcess {
         let errors = file
             .try_clone()
             .map_err(ScenarioError::system("share the log file"))?;
-        let child = Command::new(&binary)
+        let child = bound_command(&binary)
             .args([
                 "--namespace",
                 namespace,
@@ -49,7 +50,6 @@ impl OperatorProcess {
             .stdin(Stdio::null())
             .stdout(file)
             .stderr(errors)
-            .kill_on_drop(true)
             .spawn()
             .map_err(ScenarioError::system(format!("start {}", binary.display())))?;
         Ok(Self { child, log })

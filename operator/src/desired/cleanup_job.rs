@@ -12,10 +12,10 @@ use k8s_openapi::{
         batch::v1::{Job, JobSpec},
         core::v1::{
             Container, DownwardAPIVolumeFile, DownwardAPIVolumeSource, ObjectFieldSelector, PodSpec,
-            PodTemplateSpec, Volume,
+            PodTemplateSpec, ResourceRequirements, Volume,
         },
     },
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::ObjectMeta},
 };
 
 use super::{
@@ -30,6 +30,19 @@ use crate::validate::{Invalid, Validated};
 
 const CONFIG_ANNOTATION: &str = "slipstream.dev/config";
 const DEADLINE_SECONDS: i64 = 300;
+
+/// Where a quota counts compute, a pod without these is refused. It lists and deletes, a page at a time.
+fn resources() -> ResourceRequirements {
+    let of = |cpu: &str, memory: &str| {
+        let of = |amount: &str| Quantity(amount.to_owned());
+        Some([("cpu".to_owned(), of(cpu)), ("memory".to_owned(), of(memory))].into())
+    };
+    ResourceRequirements {
+        requests: of("50m", "64Mi"),
+        limits: of("1", "512Mi"),
+        ..ResourceRequirements::default()
+    }
+}
 
 /// Name of a graph's cleanup Job; it can be found by this name when the resource itself is no longer usable.
 pub fn cleanup_job_name(graph: &str) -> String {
@@ -117,6 +130,7 @@ fn container(graph: &Validated, sidecar: Container) -> Container {
         env: sidecar.env,
         env_from: sidecar.env_from,
         security_context: sidecar.security_context,
+        resources: Some(resources()),
         volume_mounts: Some(mounts),
         ..Container::default()
     }

@@ -1,7 +1,7 @@
 //! The five conditions, each with a reason from the fixed list and a sentence a person can act on.
 //!
 //! `Ready` follows from `WriterReady` and `ReplicasReady`; `Progressing` says what is on its way; `Degraded` lists everything
-//! that is wrong, the root of it first, since its reason is the condition's.
+//! that is wrong ([`troubles`](super::troubles)), the root of it first, since its reason is the condition's.
 //! Owns: when a condition is true, and its words. Does not own: the list of reasons (`crds`).
 
 use crds::{
@@ -9,7 +9,7 @@ use crds::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Facts, Standing, writer_is_ready};
+use super::{Facts, Standing, troubles::troubles, writer_is_ready};
 use crate::members::Reading;
 
 type Verdict = (bool, Reason, String);
@@ -152,12 +152,13 @@ fn progressing(status: &ReplicatedGraphDBStatus, facts: &Facts<'_>, ready: bool,
             return (false, Reason::InvalidSpec, message.to_owned());
         }
         Standing::Deleting(what) => return (true, Reason::Deleting, what.clone()),
-        Standing::Applied | Standing::ApplyFailed(_) => {}
+        Standing::ApplyFailed(why) => return (false, Reason::ApplyFailed, why.clone()),
+        Standing::Applied => {}
     }
     let (found, wanted) = (status.replicas, facts.wanted);
     let figures = format!("{found} replica pods exist, {wanted} are asked for");
     let rollout = facts.rollout;
-    if !ready && is_new(status) {
+    if !ready && is_new(status, facts) {
         (
             true,
             Reason::Creating,
@@ -196,13 +197,21 @@ fn progressing(status: &ReplicatedGraphDBStatus, facts: &Facts<'_>, ready: bool,
     }
 }
 
-/// Whether the graph was never complete: then `Progressing` was `Creating` all along.
-fn is_new(status: &ReplicatedGraphDBStatus) -> bool {
+/// Whether the graph was never complete: then `Progressing` was `Creating` all along, or nothing was made yet, and no writer
+/// ever said its epoch.
+fn is_new(status: &ReplicatedGraphDBStatus, facts: &Facts<'_>) -> bool {
     let before = status
         .conditions
         .iter()
         .find(|condition| condition.type_ == ConditionType::Progressing.as_str());
-    before.is_none_or(|before| before.reason == Reason::Creating.as_str())
+    let Some(before) = before else { return true };
+    let unmade = [Reason::ApplyFailed, Reason::InvalidSpec, Reason::Suspended];
+    let had_writer = facts
+        .previous
+        .and_then(|previous| previous.writer.as_ref())
+        .is_some_and(|writer| writer.epoch > 0);
+    before.reason == Reason::Creating.as_str()
+        || !had_writer && unmade.iter().any(|reason| before.reason == reason.as_str())
 }
 
 fn degraded(mut troubles: Vec<(Reason, String)>) -> Verdict {
@@ -227,84 +236,6 @@ const ROOTS: [Reason; 8] = [
     Reason::EventsUnreachable,
     Reason::VolumeCannotGrow,
 ];
-
-fn troubles(status: &ReplicatedGraphDBStatus, facts: &Facts<'_>) -> Vec<(Reason, String)> {
-    let mut troubles = Vec::new();
-    match facts.standing {
-        Standing::Invalid(why) => troubles.push((Reason::InvalidSpec, why.clone())),
-        Standing::ApplyFailed(why) => troubles.push((Reason::ApplyFailed, why.clone())),
-        // Pods that end are no trouble.
-        Standing::Deleting(_) => return troubles,
-        Standing::Applied | Standing::Suspended => {}
-    }
-    for (reading, member) in facts.readings.iter().zip(&status.members) {
-        troubles.extend(troubles_of(reading, member));
-    }
-    if let Some(why) = &facts.rollout.volume_note {
-        troubles.push((Reason::VolumeCannotGrow, why.clone()));
-    }
-    troubles
-}
-
-fn troubles_of(reading: &Reading, member: &MemberStatus) -> Vec<(Reason, String)> {
-    let role = match member.role {
-        MemberRole::Writer => "writer",
-        MemberRole::Replica => "replica",
-    };
-    let name = format!("{role} {}", member.pod);
-    let lag = format!("{} commits ({} s)", member.lag_commits, member.lag_seconds);
-    let mut troubles = Vec::new();
-    match member.state {
-        MemberState::Unreachable => {
-            let why = reading
-                .waiting
-                .as_deref()
-                .unwrap_or("it runs, but does not answer");
-            troubles.push((
-                Reason::MemberUnreachable,
-                format!("{name} is not reachable: {why}; its lag is {lag}"),
-            ));
-        }
-        MemberState::Lagging => {
-            let detail = reading
-                .answer
-                .as_ref()
-                .and_then(|answer| answer.state_detail.as_deref());
-            let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
-            troubles.push((Reason::ReplicaLagging, format!("{name} lags by {lag}{detail}")));
-        }
-        MemberState::Bootstrapping | MemberState::Ready | MemberState::Rebuilding => {
-            if let Some(why) = &reading.waiting {
-                troubles.push((Reason::PodFailing, format!("{name}: {why}")));
-            }
-        }
-    }
-    let Some(answer) = &reading.answer else {
-        return troubles;
-    };
-    let because = |error: &Option<String>| {
-        error
-            .as_ref()
-            .map(|error| format!(": {error}"))
-            .unwrap_or_default()
-    };
-    if let Some(store) = answer.store.as_ref().filter(|store| !store.ok) {
-        troubles.push((
-            Reason::StoreUnreachable,
-            format!("{name} cannot reach the store{}", because(&store.error)),
-        ));
-    }
-    if let Some(events) = answer.events.as_ref()
-        && events.configured != Some(false)
-        && !events.connected
-        // No error yet: it has just started and is connecting.
-        && let Some(error) = &events.error
-    {
-        let message = format!("{name} cannot reach NATS and polls instead: {error}");
-        troubles.push((Reason::EventsUnreachable, message));
-    }
-    troubles
-}
 
 fn shortened(mut message: String) -> String {
     if message.len() > LONGEST_MESSAGE {

@@ -11,6 +11,7 @@ mod head;
 mod pacing;
 #[cfg(test)]
 mod tests;
+mod troubles;
 
 use crds::{MemberRole, MemberState, MemberStatus, Readiness, ReplicatedGraphDBStatus, WriterStatus};
 use jiff::Timestamp;
@@ -31,7 +32,7 @@ pub(crate) enum Standing {
     Suspended,
     /// The resource was refused; which fields, and why. The graph is as it was before.
     Invalid(String),
-    /// The API server refused an object.
+    /// An object could not be written; which, and why.
     ApplyFailed(String),
     /// Being deleted; what is waited for.
     Deleting(String),
@@ -95,7 +96,10 @@ pub(crate) fn status(facts: &Facts<'_>, now: Timestamp) -> ReplicatedGraphDBStat
     let ready_replicas = facts
         .with_role(MemberRole::Replica)
         .zip(replicas())
-        .filter(|(reading, member)| reading.ready && member.state == MemberState::Ready)
+        // One that rebuilds serves its old graph, and its `/readyz` has judged how old that is.
+        .filter(|(reading, member)| {
+            reading.ready && matches!(member.state, MemberState::Ready | MemberState::Rebuilding)
+        })
         .count();
     let reported = replicas().filter(|member| member.state != MemberState::Bootstrapping);
     let mut status = ReplicatedGraphDBStatus {
@@ -201,7 +205,11 @@ fn state(facts: &Facts<'_>, reading: &Reading, answer: &Answer, lag_commits: u64
     // The head moves between two pods' answers: only a replica that has not reached a head known before is held to it.
     let beyond_commits = !reading.behind.is_zero() && lag_commits > facts.readiness.max_lag_commits;
     let beyond_seconds = reading.behind.as_secs() > facts.readiness.max_lag_seconds;
-    if answer.ready && !beyond_commits && !beyond_seconds {
+    // It says itself that it cannot follow, so its lag will grow. An outage of the store is told apart: nobody can commit then,
+    // and replicas stay ready (decision 0008).
+    let store_answers = answer.store.as_ref().is_none_or(|store| store.ok);
+    let stuck = answer.state == "degraded" && lag_commits > 0 && store_answers;
+    if answer.ready && !beyond_commits && !beyond_seconds && !stuck {
         MemberState::Ready
     } else {
         MemberState::Lagging

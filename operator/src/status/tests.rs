@@ -141,6 +141,41 @@ fn each_situation_has_its_conditions() {
             ],
         ),
         (
+            "one replica cannot apply what it reads",
+            |graph| {
+                graph.answer(WRITER).head = position(11);
+                let replica = graph.answer(REPLICA);
+                replica.state = "degraded".to_owned();
+                replica.state_detail = Some("no space left on device".to_owned());
+            },
+            vec![
+                (Ready, "False", Reason::ReplicasNotReady, "1 of 2"),
+                (ReplicasReady, "False", Reason::ReplicasUnready, "g-replica-a"),
+                (
+                    Degraded,
+                    "True",
+                    Reason::ReplicaLagging,
+                    "replica g-replica-a lags by 1 commits (0 s): no space left on device",
+                ),
+            ],
+        ),
+        (
+            "the store is away from a replica that knows of a newer commit",
+            |graph| {
+                graph.answer(WRITER).head = position(11);
+                let replica = graph.answer(REPLICA);
+                replica.state = "degraded".to_owned();
+                replica.store = Some(StoreLink {
+                    ok: false,
+                    error: None,
+                });
+            },
+            vec![
+                (Ready, "True", Reason::Serving, "2 of 2"),
+                (Degraded, "True", Reason::StoreUnreachable, "replica g-replica-a"),
+            ],
+        ),
+        (
             "one replica does not answer",
             |graph| {
                 graph.readings[REPLICA].answer = None;
@@ -276,7 +311,16 @@ fn each_situation_has_its_conditions() {
         (
             "refused object",
             |graph| graph.standing = Standing::ApplyFailed("failed to apply Service".to_owned()),
-            vec![(Degraded, "True", Reason::ApplyFailed, "failed to apply Service")],
+            vec![
+                (Ready, "True", Reason::Serving, ""),
+                (
+                    Progressing,
+                    "False",
+                    Reason::ApplyFailed,
+                    "failed to apply Service",
+                ),
+                (Degraded, "True", Reason::ApplyFailed, "failed to apply Service"),
+            ],
         ),
         (
             "replicas roll",
@@ -324,6 +368,11 @@ fn each_situation_has_its_conditions() {
                     "replica g-replica-a cannot reach NATS and polls instead: refused",
                 ),
             ],
+        ),
+        (
+            "a replica rebuilds beside the graph it serves",
+            |graph| graph.answer(REPLICA).state = "building".to_owned(),
+            vec![(Ready, "True", Reason::Serving, "")],
         ),
         (
             "a replica has just started and is connecting to NATS",
@@ -394,6 +443,20 @@ fn a_new_graph_is_being_created_until_it_is_ready_once() {
     assert_eq!(
         condition(&graph.status(), ConditionType::Progressing).1,
         "Scaling"
+    );
+}
+
+#[test]
+fn a_new_graph_whose_objects_were_refused_at_first_is_created_all_the_same() {
+    let mut graph = well();
+    graph.readings.clear();
+    graph.wanted = 0;
+    graph.standing = Standing::ApplyFailed("exceeded quota".to_owned());
+    graph.previous = Some(graph.status());
+    graph.standing = Standing::Applied;
+    assert_eq!(
+        condition(&graph.status(), ConditionType::Progressing).1,
+        "Creating"
     );
 }
 

@@ -41,7 +41,14 @@ struct State {
     /// A kind whose lists are not answered for now.
     held: Option<String>,
     lists: usize,
+    /// A kind whose objects are not taken: the code and the message.
+    refused: Option<(String, u16, String)>,
+    /// Whether there are `PodMonitor`s in this cluster, of which its API server tells.
+    pod_monitors: bool,
 }
+
+/// The one kind that is not always there.
+const POD_MONITORS: &str = "monitoring.coreos.com/v1/podmonitors";
 
 struct Change {
     version: u64,
@@ -135,6 +142,26 @@ impl ApiServer {
         self.state().terminating = true;
     }
 
+    /// From now on no object of this kind is taken.
+    pub(crate) fn refuse(&self, collection: &str, code: u16, message: &str) {
+        self.state().refused = Some((collection.to_owned(), code, message.to_owned()));
+    }
+
+    /// All is taken again.
+    pub(crate) fn accept(&self) {
+        self.state().refused = None;
+    }
+
+    /// Installs the kind `PodMonitor`, or takes it away with all its objects.
+    pub(crate) fn install_pod_monitors(&self, installed: bool) {
+        let mut state = self.state();
+        state.pod_monitors = installed;
+        if !installed {
+            // Nobody is told: a watch of a kind that goes ends without events.
+            state.objects.retain(|key, _| key.0 != POD_MONITORS);
+        }
+    }
+
     /// A person or another controller creates or replaces an object.
     pub(crate) fn put(&self, collection: &str, object: Value) {
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
@@ -224,7 +251,14 @@ impl ApiServer {
     }
 
     fn read(&self, path: &str, query: &str) -> Response<Body> {
-        let Some(place) = Place::parse(path) else {
+        let pod_monitors = self.state().pod_monitors;
+        if path == "/apis/monitoring.coreos.com/v1" && pod_monitors {
+            let resource = json!({"name": "podmonitors", "singularName": "podmonitor", "kind": "PodMonitor", "namespaced": true, "verbs": ["list"]});
+            let list = json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "monitoring.coreos.com/v1", "resources": [resource]});
+            return respond(StatusCode::OK, &list);
+        }
+        let place = Place::parse(path).filter(|place| place.collection != POD_MONITORS || pod_monitors);
+        let Some(place) = place else {
             return failure(404, "the server could not find the requested resource");
         };
         let selector = parameter(query, "labelSelector");
@@ -240,11 +274,14 @@ impl ApiServer {
                 None => failure(404, &format!("{path} not found")),
             };
         }
-        state.lists += 1;
+        let name = parameter(query, "fieldSelector")
+            .and_then(|field| field.strip_prefix("metadata.name=").map(str::to_owned));
+        state.lists += usize::from(name.is_none());
         let items: Vec<_> = state
             .objects
             .iter()
             .filter(|(key, object)| key.0 == place.collection && selected(object, selector.as_deref()))
+            .filter(|(key, _)| name.as_ref().is_none_or(|name| key.2 == *name))
             .map(|(_, object)| object.clone())
             .collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": state.version.to_string()}, "items": items});
@@ -279,8 +316,16 @@ impl State {
             .log
             .iter()
             .filter(|change| change.version > since && change.version <= newest);
-        news.filter(|change| change.collection == collection && selected(&change.object, selector))
-            .map(|change| format!("{}\n", json!({"type": change.kind, "object": change.object})))
+        news.filter(|change| change.collection == collection)
+            .filter_map(|change| {
+                // To a watch, an object that it does not select any more is deleted.
+                let kind = match (selected(&change.object, selector), change.kind) {
+                    (true, kind) => kind,
+                    (false, "MODIFIED") => "DELETED",
+                    (false, _) => return None,
+                };
+                Some(format!("{}\n", json!({"type": kind, "object": change.object})))
+            })
             .collect()
     }
 
@@ -292,6 +337,15 @@ impl State {
         is_apply: bool,
     ) -> Result<Value, (u16, String)> {
         let place = Place::parse(path).ok_or((404, "no such path".to_owned()))?;
+        if place.collection == POD_MONITORS && !self.pod_monitors {
+            let message = "the server could not find the requested resource";
+            return Err((404, message.to_owned()));
+        }
+        if let Some((collection, code, message)) = &self.refused
+            && *collection == place.collection
+        {
+            return Err((*code, message.clone()));
+        }
         if method == Method::POST {
             let name = body["metadata"]["name"].as_str().unwrap_or("unnamed").to_owned();
             return Ok(self.store(key(&place.collection, &name), body.clone()));

@@ -21,12 +21,15 @@ use crate::lake::{Lake, TableAt};
 use crate::schema::kuzu_types::{create_table, quote, string_literal};
 use crate::schema::{Schema, TableSchema};
 
-/// Rows of a node table per `COPY`: bounds the spill on disk. An edge table goes in one `COPY`: a second one merges into what
-/// the first left in memory, needs more of it, and the engine crashed when it rolled such a one back.
-const NODE_COPY_ROWS: u64 = 500_000;
+/// Rows of a node table per `COPY`: one node group of the engine. It holds a `COPY`'s rows in memory until a group is full, and
+/// the rows of a group that a `COPY` left partly filled until the next checkpoint; so whole groups one by one need the least
+/// memory, and as much for a long table as for a short one. An edge table goes in one `COPY`, which spills to disk by itself:
+/// a second one merges into what the first left in memory, needs more of it, and the engine crashed when it rolled such a one
+/// back.
+const NODE_COPY_ROWS: u64 = 1 << 17;
 /// Copied rows after which the engine writes out what it holds: a graph of any length then needs about as much memory, and a
 /// smaller pool, than with one checkpoint at the end.
-const CHECKPOINT_ROWS: u64 = 500_000;
+const CHECKPOINT_ROWS: u64 = 4 * NODE_COPY_ROWS;
 
 /// What a build did.
 #[derive(Debug, Clone, Copy, Default)]
@@ -39,7 +42,7 @@ pub struct BuildReport {
 ///
 /// `at_work` is held for as long as the engine works in `directory`, also after this future was dropped.
 ///
-/// Memory: one scan batch and the engine's buffer pool; disk: spills of 500,000 nodes or one edge table next to the database.
+/// Memory: one scan batch and the engine's buffer pool; disk: spills of 131,072 nodes or one edge table next to the database.
 pub async fn build(
     lake: &Lake,
     target: &Watermark,
@@ -114,28 +117,39 @@ async fn spill_table(
     let mut total = 0;
     while let Some(batch) = batches.try_next().await? {
         total += batch.num_rows() as u64;
-        let (schema, directory, writer) = (table.clone(), directory.to_owned(), open.take());
-        let writer = tokio::task::spawn_blocking(move || {
-            let batch = spill_batch(&schema, &batch)?;
-            let mut writer = match writer {
-                Some(writer) => writer,
-                None => SpillWriter::create(&directory, &schema.name, &batch)?,
+        let mut rest = batch;
+        while rest.num_rows() > 0 {
+            let room = match &open {
+                _ if !table.is_node() => u64::MAX,
+                Some(writer) => NODE_COPY_ROWS - writer.rows,
+                None => NODE_COPY_ROWS,
             };
-            writer.write(&batch)?;
-            Ok(writer)
-        });
-        let writer = joined(writer.await)?;
-        if !table.is_node() || writer.rows < NODE_COPY_ROWS {
-            open = Some(writer);
-        } else {
-            hand_over(
-                Source::Copy {
-                    table: table.clone(),
-                    spill: writer.finish()?,
-                },
-                sources,
-            )
-            .await?;
+            let fitting = usize::try_from(room).map_or(rest.num_rows(), |room| room.min(rest.num_rows()));
+            let part = rest.slice(0, fitting);
+            rest = rest.slice(fitting, rest.num_rows() - fitting);
+            let (schema, directory, writer) = (table.clone(), directory.to_owned(), open.take());
+            let writer = tokio::task::spawn_blocking(move || {
+                let part = spill_batch(&schema, &part)?;
+                let mut writer = match writer {
+                    Some(writer) => writer,
+                    None => SpillWriter::create(&directory, &schema.name, &part)?,
+                };
+                writer.write(&part)?;
+                Ok(writer)
+            });
+            let writer = joined(writer.await)?;
+            if !table.is_node() || writer.rows < NODE_COPY_ROWS {
+                open = Some(writer);
+            } else {
+                hand_over(
+                    Source::Copy {
+                        table: table.clone(),
+                        spill: writer.finish()?,
+                    },
+                    sources,
+                )
+                .await?;
+            }
         }
     }
     if let Some(writer) = open {

@@ -22,6 +22,11 @@ use crate::lake::LANCE_ROW_ID;
 use crate::rows::{Key, RowKey};
 use crate::schema::{ColumnType, FROM, TO, TableSchema};
 
+/// Rows of a row group, and about its bytes: the engine reads as many groups at a time as it has threads, each whole, in memory
+/// that its buffer pool does not count.
+const GROUP_ROWS: usize = 64 * 1024;
+const GROUP_BYTES: usize = 4 << 20;
+
 /// Name of the row id's column in spills.
 pub(super) const SPILL_ROW_ID: &str = "c_rowid";
 
@@ -59,7 +64,8 @@ impl SpillWriter {
             .set_compression(Compression::UNCOMPRESSED)
             .set_dictionary_enabled(false)
             .set_statistics_enabled(EnabledStatistics::None)
-            .set_max_row_group_row_count(Some(64 * 1024))
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_max_row_group_bytes(Some(GROUP_BYTES))
             .build();
         let writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).map_err(rows)?;
         Ok(Self {

@@ -47,6 +47,8 @@ pub(super) struct Session {
     since_checkpoint: u64,
     fenced: Arc<OnceLock<String>>,
     pub(super) beaten_at: Instant,
+    /// Cancelled when the process is asked to end.
+    ending: CancellationToken,
 }
 
 impl RunningWriter {
@@ -129,6 +131,7 @@ impl RunningWriter {
             since_checkpoint: 0,
             fenced: fenced.clone(),
             beaten_at: Instant::now(),
+            ending: CancellationToken::new(),
         };
         session
             .advancer
@@ -189,6 +192,7 @@ impl Session {
         jobs: &mut mpsc::Receiver<Job>,
         shutdown: CancellationToken,
     ) -> Result<(), CommitError> {
+        self.ending = shutdown.clone();
         let mut waiting = VecDeque::new();
         let mut heartbeat = tokio::time::interval(self.settings.heartbeat);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -427,7 +431,11 @@ impl Session {
             self.advancer
                 .progress
                 .set_state(NodeState::Degraded(error.to_string()));
-            tokio::time::sleep(wait).await;
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                // The next process builds it: a store that is away must not hold this one.
+                () = self.ending.cancelled() => return,
+            }
             wait = (wait * 2).min(std::time::Duration::from_secs(10));
         }
     }
