@@ -43,6 +43,7 @@ pub(super) async fn run(scene: &mut Scene<'_>) -> Result<(), ScenarioError> {
     }
     println!("{}", columns.trim_end());
 
+    space.wait_services(NAME, true).await?;
     let model = Debian::read(&stage.example)?;
     load(scene, &space).await?;
     ask(&space, &model).await?;
