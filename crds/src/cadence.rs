@@ -1,6 +1,6 @@
 //! How often background work runs, and when a node counts as ready: values that change without restarting a pod.
 //!
-//! Owns: `spec.snapshots`, `spec.optimizer`, `spec.readiness`, with defaults; used as they are in the sidecar's config.
+//! Owns: `spec.snapshots`, `spec.optimizer`, `spec.scrub`, `spec.readiness`, with defaults; used as they are in the sidecar's config.
 //! Does not own: the work itself.
 
 use std::str::FromStr;
@@ -164,6 +164,43 @@ impl Default for Indices {
         Self {
             enabled: true,
             min_unindexed_rows: 10_000,
+        }
+    }
+}
+
+/// How often each node compares its graph with the tables it was derived from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Scrub {
+    /// Whether graphs are compared on a cadence; `slipstream verify` asks for it at any time. Default: true.
+    pub enabled: bool,
+    /// Time from one comparison to the next. Default: 1d.
+    #[schemars(extend("x-kubernetes-validations" = [
+        {"rule": "self.matches('[1-9]')", "message": "interval: must be longer than zero"}
+    ]))]
+    pub interval: Duration,
+}
+
+impl Default for Scrub {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            interval: Duration::from_secs(86_400),
+        }
+    }
+}
+
+impl Scrub {
+    pub(crate) fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    pub(crate) fn check(&self, errors: &mut SchemaErrors) {
+        if self.interval.is_zero() {
+            errors.push(
+                "spec.scrub.interval",
+                "found 0s, expected a time longer than zero",
+            );
         }
     }
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cadence::{Optimizer, Readiness, Snapshots},
+    cadence::{Optimizer, Readiness, Scrub, Snapshots},
     duration::Duration,
     field_error::SchemaErrors,
     limits::{Limits, RoleLimits},
@@ -38,6 +38,9 @@ pub struct SidecarConfig {
     /// When tables are optimized.
     #[serde(default)]
     pub optimizer: Optimizer,
+    /// When each node compares its graph with the tables.
+    #[serde(default, skip_serializing_if = "Scrub::is_default")]
+    pub scrub: Scrub,
     /// How far a replica may lag and still be ready.
     #[serde(default)]
     pub readiness: Readiness,
@@ -146,6 +149,7 @@ impl SidecarConfig {
             schema: spec.schema.clone(),
             snapshots: spec.snapshots.clone(),
             optimizer: spec.optimizer.clone(),
+            scrub: spec.scrub.clone(),
             readiness: spec.readiness.clone(),
             limits: RoleLimits {
                 writer: Limits {

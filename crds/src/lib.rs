@@ -23,7 +23,7 @@ mod schema_change;
 mod schema_check;
 mod status;
 
-pub use cadence::{Compaction, Indices, Optimizer, Readiness, Snapshots};
+pub use cadence::{Compaction, Indices, Optimizer, Readiness, Scrub, Snapshots};
 pub use conditions::{ConditionType, set_condition};
 pub use config::{ConfigError, Events, GraphName, NatsConfig, SidecarConfig, Storage};
 pub use crd::{crd, crd_yaml};

@@ -23,7 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cadence::{Optimizer, Readiness, Snapshots},
+    cadence::{Optimizer, Readiness, Scrub, Snapshots},
     config::DEFAULT_POLL_INTERVAL,
     duration::Duration,
     pod_template_schema::pod_template_schema,
@@ -77,6 +77,9 @@ pub struct ReplicatedGraphDBSpec {
     /// When tables are compacted, indexed and cleaned.
     #[serde(default)]
     pub optimizer: Optimizer,
+    /// When each node compares its graph with the tables.
+    #[serde(default)]
+    pub scrub: Scrub,
     /// How far a replica may lag and still be ready.
     #[serde(default)]
     pub readiness: Readiness,

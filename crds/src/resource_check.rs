@@ -42,6 +42,7 @@ impl ReplicatedGraphDB {
         }
         self.spec.snapshots.check(&mut errors);
         self.spec.optimizer.check(&mut errors);
+        self.spec.scrub.check(&mut errors);
         check_resources(&mut errors, "spec.writer.resources", &self.spec.writer.resources);
         check_size(
             &mut errors,

@@ -40,8 +40,11 @@ pub(super) async fn status(State(state): State<Arc<ApiState>>) -> Json<Value> {
         "version": env!("CARGO_PKG_VERSION"),
     });
     let mut fields = (state.status_extra)();
-    if let Value::Object(own) = own {
-        fields.extend(own);
+    let reports = serde_json::to_value(state.progress.reports().view());
+    for part in [own, reports.unwrap_or_default()] {
+        if let Value::Object(part) = part {
+            fields.extend(part);
+        }
     }
     Json(Value::Object(fields))
 }

@@ -5,6 +5,11 @@
 
 mod local_graph;
 mod progress;
+mod reports;
 
 pub use local_graph::LocalGraph;
 pub use progress::{NodeState, Progress, ProgressView, Role, StoreHealth};
+pub use reports::{
+    LastOptimize, LastScrub, LastSnapshot, OptimizeReport, Reports, ReportsView, ScrubReport, SettingsReport,
+    SnapshotReport,
+};

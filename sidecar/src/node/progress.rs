@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
 
+use super::Reports;
 use crate::clock::Clock;
 use crate::commit_log::Position;
 use crate::ids::{Epoch, Seq};
@@ -114,6 +115,7 @@ pub struct Progress {
     pub role: Role,
     sender: watch::Sender<ProgressView>,
     clock: Clock,
+    reports: Reports,
 }
 
 impl Progress {
@@ -129,7 +131,17 @@ impl Progress {
             epoch: Epoch(0),
             store: StoreHealth::default(),
         });
-        Self { role, sender, clock }
+        Self {
+            role,
+            sender,
+            clock,
+            reports: Reports::default(),
+        }
+    }
+
+    /// What the background work of this node did last.
+    pub fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     /// The position now.

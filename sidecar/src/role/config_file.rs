@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crds::{Readiness, SidecarConfig};
+use crds::{Optimizer, Readiness, Scrub, SidecarConfig, Snapshots};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +35,9 @@ pub struct ConfigFile {
     config: SidecarConfig,
     readiness: watch::Sender<Readiness>,
     poll_interval: watch::Sender<Duration>,
+    snapshots: watch::Sender<Snapshots>,
+    optimizer: watch::Sender<Optimizer>,
+    scrub: watch::Sender<Scrub>,
 }
 
 impl ConfigFile {
@@ -43,12 +46,18 @@ impl ConfigFile {
         let (text, config) = read(path)?;
         let (readiness, _) = watch::channel(config.readiness.clone());
         let (poll_interval, _) = watch::channel(config.events.poll_interval.into());
+        let (snapshots, _) = watch::channel(config.snapshots.clone());
+        let (optimizer, _) = watch::channel(config.optimizer.clone());
+        let (scrub, _) = watch::channel(config.scrub.clone());
         let file = Self {
             path: path.to_owned(),
             text,
             config: config.clone(),
             readiness,
             poll_interval,
+            snapshots,
+            optimizer,
+            scrub,
         };
         Ok((file, config))
     }
@@ -61,6 +70,21 @@ impl ConfigFile {
     /// `events.pollInterval`.
     pub fn poll_interval(&self) -> watch::Receiver<Duration> {
         self.poll_interval.subscribe()
+    }
+
+    /// When snapshots are taken and kept.
+    pub fn snapshots(&self) -> watch::Receiver<Snapshots> {
+        self.snapshots.subscribe()
+    }
+
+    /// When the writer optimizes.
+    pub fn optimizer(&self) -> watch::Receiver<Optimizer> {
+        self.optimizer.subscribe()
+    }
+
+    /// When the graph is compared with its tables.
+    pub fn scrub(&self) -> watch::Receiver<Scrub> {
+        self.scrub.subscribe()
     }
 
     /// Follows the file until `shutdown`. An invalid edit keeps the values that hold. A changed schema ends the process where
@@ -93,15 +117,26 @@ impl ConfigFile {
         let old = std::mem::replace(&mut self.config, config);
         self.text = text;
         let new = &self.config;
-        if old.readiness != new.readiness {
-            tracing::info!(old = ?old.readiness, new = ?new.readiness, "readiness bounds changed");
-            self.readiness.send_replace(new.readiness.clone());
-        }
-        if old.events.poll_interval != new.events.poll_interval {
-            tracing::info!(old = %old.events.poll_interval, new = %new.events.poll_interval, "poll interval changed");
-            self.poll_interval.send_replace(new.events.poll_interval.into());
-        }
+        hand_out("readiness", &self.readiness, &old.readiness, &new.readiness);
+        hand_out("snapshots", &self.snapshots, &old.snapshots, &new.snapshots);
+        hand_out("optimizer", &self.optimizer, &old.optimizer, &new.optimizer);
+        hand_out("scrub", &self.scrub, &old.scrub, &new.scrub);
+        let (old_poll, new_poll) = (old.events.poll_interval.into(), new.events.poll_interval.into());
+        hand_out("events.pollInterval", &self.poll_interval, &old_poll, &new_poll);
         old.schema != new.schema
+    }
+}
+
+/// Sends a setting that changed to whoever watches it.
+fn hand_out<T: Clone + PartialEq + std::fmt::Debug>(
+    name: &str,
+    watched: &watch::Sender<T>,
+    old: &T,
+    new: &T,
+) {
+    if old != new {
+        tracing::info!(setting = name, ?old, ?new, "a setting changed");
+        watched.send_replace(new.clone());
     }
 }
 
