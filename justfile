@@ -7,8 +7,10 @@ set positional-arguments
 
 export CARGO_TARGET_DIR := env_var_or_default("CARGO_TARGET_DIR", env_var("HOME") + "/.cache/slipstream/target")
 features := "--features slipstream-sidecar/failpoints"
-optimized := "--config 'profile.dev.package.slipstream-sidecar.opt-level=3' --config 'profile.dev.package.slipstream-crds.opt-level=3' --config 'profile.dev.package.slipstream-e2e.opt-level=3'"
+# the protocol as a model is a cargo workspace of its own (model/src/lib.rs says why)
+model := "--locked --manifest-path model/Cargo.toml --target-dir '" + CARGO_TARGET_DIR + "/model'"
 debug := CARGO_TARGET_DIR + "/debug"
+release := CARGO_TARGET_DIR + "/release"
 crd := "charts/slipstream/templates/crd-replicatedgraphdb.yaml"
 generated := CARGO_TARGET_DIR + "/crd.yaml"
 
@@ -31,18 +33,22 @@ tools *modules:
 # check formatting, then run every test; arguments go to cargo test
 test *args: _formatted build (tools "versitygw" "helm")
     cargo test --locked --workspace {{ features }} "$@"
+    cargo test {{ model }}
 
 # clippy, warnings are errors
 lint: engine
     cargo clippy --locked --workspace --all-targets {{ features }} -- -D warnings
+    cargo clippy {{ model }} --all-targets -- -D warnings
 
 # before the build, because it takes a second
 _formatted:
     cargo fmt --all --check
+    cargo fmt --manifest-path model/Cargo.toml --check
 
 # format the Rust sources
 fmt:
     cargo fmt --all
+    cargo fmt --manifest-path model/Cargo.toml
 
 # one writer and two replicas on the Debian package index; --keep leaves them running, --servers uses real S3 and NATS servers
 demo *args: build
@@ -57,10 +63,14 @@ cluster *args: build tools
 e2e *args: build tools
     "{{ debug }}/e2e" "$@"
 
-# measure the figures of docs/benchmarks.md: our crates optimized, over the dev build's dependencies
+# kill, stop and starve real processes and compare with a model: --small, --only matrix,kills,…, --seed N, --runs N, --minutes N
+torture *args: build (tools "versitygw")
+    "{{ debug }}/torture" "$@"
+
+# measure the figures of docs/benchmarks.md with a release build, as the images have it: its own compile of every dependency
 bench *args: engine
-    cargo build --locked --workspace {{ features }} {{ optimized }}
-    "{{ debug }}/bench" "$@"
+    cargo build --release --locked --workspace
+    "{{ release }}/bench" "$@"
 
 # write the CRD into the chart
 crds: build

@@ -10,7 +10,7 @@ use croner::Cron;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{duration::Duration, field_error::SchemaErrors};
+use crate::{duration::Duration, field_error::SchemaErrors, optimizer_interval::OptimizerInterval};
 
 /// When snapshots are taken and how long they are kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -75,11 +75,12 @@ impl Snapshots {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Optimizer {
-    /// Time from one run to the next. Default: 10m.
+    /// Time from one run to the next, or `auto`: whenever small fragments, deleted rows, rows in no index or old versions
+    /// make it worth it. Default: 10m.
     #[schemars(extend("x-kubernetes-validations" = [
-        {"rule": "self.matches('[1-9]')", "message": "interval: must be longer than zero"}
+        {"rule": "self == 'auto' || self.matches('[1-9]')", "message": "interval: must be `auto` or longer than zero"}
     ]))]
-    pub interval: Duration,
+    pub interval: OptimizerInterval,
     /// Versions younger than this are never cleaned. Default: 1d.
     pub time_travel_window: Duration,
     /// Merging of small fragments.
@@ -91,7 +92,7 @@ pub struct Optimizer {
 impl Default for Optimizer {
     fn default() -> Self {
         Self {
-            interval: Duration::from_secs(600),
+            interval: OptimizerInterval::Every(Duration::from_secs(600)),
             time_travel_window: Duration::from_secs(86_400),
             compaction: Compaction::default(),
             indices: Indices::default(),
@@ -104,7 +105,7 @@ impl Optimizer {
         if self.interval.is_zero() {
             errors.push(
                 "spec.optimizer.interval",
-                "found 0s, expected a time longer than zero",
+                "found 0s, expected `auto` or a time longer than zero",
             );
         }
         if self.compaction.target_rows_per_fragment == 0 {
@@ -276,7 +277,7 @@ mod tests {
             ..Snapshots::default()
         };
         let mut optimizer = Optimizer {
-            interval: Duration::default(),
+            interval: Duration::default().into(),
             ..Optimizer::default()
         };
         optimizer.compaction.target_rows_per_fragment = 0;

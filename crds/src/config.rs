@@ -163,6 +163,19 @@ impl SidecarConfig {
         })
     }
 
+    /// Checks the values of a config that was read, whoever wrote it: the schema and the cadences.
+    ///
+    /// # Errors
+    /// Every field that is wrong, named as in the resource.
+    pub fn check(&self) -> Result<(), SchemaErrors> {
+        self.schema.check()?;
+        let mut errors = SchemaErrors::default();
+        self.snapshots.check(&mut errors);
+        self.optimizer.check(&mut errors);
+        self.scrub.check(&mut errors);
+        errors.into_result()
+    }
+
     /// The YAML form; [`SidecarConfig::from_yaml`] gives back an equal value.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ mod crd;
 mod duration;
 mod field_error;
 mod limits;
+mod optimizer_interval;
 mod pod_template_check;
 mod pod_template_schema;
 mod quantity;
@@ -30,6 +31,7 @@ pub use crd::{crd, crd_yaml};
 pub use duration::{DURATION_PATTERN, Duration, DurationError};
 pub use field_error::{FieldError, SchemaErrors};
 pub use limits::{Limits, RoleLimits};
+pub use optimizer_interval::{OPTIMIZER_INTERVAL_PATTERN, OptimizerInterval, OptimizerIntervalError};
 pub use pod_template_check::SIDECAR_CONTAINER;
 pub use quantity::{QuantityError, bytes};
 pub use reason::Reason;
@@ -39,12 +41,12 @@ pub use resource::{
 };
 pub use resource_yaml::ResourceError;
 pub use schema::{
-    EdgeTable, GraphSchema, MAX_DIMENSION, MAX_EDGE_TABLES, MAX_NAME_LENGTH, MAX_NODE_TABLES, MAX_PROPERTIES,
-    NAME_PATTERN, NodeTable, Property, PropertyType, RESERVED_EDGE_PROPERTY_NAMES, RESERVED_TABLE_NAMES,
-    ScalarType,
+    EdgeTable, GraphSchema, IndexKind, MAX_DIMENSION, MAX_EDGE_TABLES, MAX_NAME_LENGTH, MAX_NODE_TABLES,
+    MAX_PROPERTIES, NAME_PATTERN, NodeTable, Property, PropertyType, RESERVED_EDGE_PROPERTY_NAMES,
+    RESERVED_TABLE_NAMES, ScalarType,
 };
 pub use schema_change::SchemaChange;
 pub use status::{
-    Head, LastOptimize, LastSnapshot, MemberRole, MemberState, MemberStatus, ReplicatedGraphDBStatus,
-    WriterStatus,
+    Connection, Head, LastOptimize, LastScrub, LastSnapshot, MemberRole, MemberState, MemberStatus,
+    ReplicatedGraphDBStatus, WriterStatus,
 };

@@ -101,6 +101,18 @@ reasons! {
     EventsUnreachable,
     /// The writer's volume cannot have the size asked for. Set the size back, or do as the message says.
     VolumeCannotGrow,
+    /// A pod's graph differs from the tables; it takes no reads and is built anew. If it comes again, report it with the pod's log.
+    Diverged,
+    /// A pod cannot use its config as it is now, and goes on with the one before. Correct the field that the message names.
+    ConfigRejected,
+    /// Attempts at a snapshot fail again and again. New pods take longer to start; look at the store, the duty's holder and its log.
+    SnapshotFailing,
+    /// There were commits, but no snapshot for more than three turns of the schedule. Look at the replicas' logs.
+    SnapshotOverdue,
+    /// The writer's attempts to optimize fail again and again: queries get slower and the bucket grows. Read the message and the writer's log.
+    OptimizerFailing,
+    /// A pod's graph cannot be compared with the tables, so nobody knows. Read the message and the pod's log.
+    ScrubFailing,
 }
 
 impl fmt::Display for Reason {

@@ -53,6 +53,9 @@ use crate::{
     printcolumn(name = "Replicas", type_ = "integer", json_path = ".status.readyReplicas", description = "Replicas that are ready"),
     printcolumn(name = "Head", type_ = "integer", json_path = ".status.head.seq", description = "Number of the newest commit"),
     printcolumn(name = "Lag", type_ = "integer", json_path = ".status.maxLagCommits", description = "Largest lag of a replica, in commits"),
+    printcolumn(name = "Snapshot", type_ = "date", json_path = ".status.lastSnapshot.timestamp", description = "Age of the newest snapshot", priority = 1),
+    printcolumn(name = "Optimized", type_ = "date", json_path = ".status.lastOptimize.timestamp", description = "Age of the newest optimize commit", priority = 1),
+    printcolumn(name = "Degraded", type_ = "string", json_path = ".status.conditions[?(@.type==\"Degraded\")].reason", description = "What is wrong, if anything", priority = 1),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     validation = Rule::new("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$')")
         .message("metadata.name: must be a DNS label of at most 40 characters that starts with a letter"),

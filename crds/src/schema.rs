@@ -157,6 +157,9 @@ pub struct EdgeTable {
         .message("dimension: a vector needs it, and only a vector has it").field_path(".dimension"),
     validation = Rule::new("(self.type == 'list') == has(self.items)")
         .message("items: a list needs it, and only a list has it").field_path(".items"),
+    validation = Rule::new("!has(self.index) || (self.index == 'vector' ? self.type == 'vector' : self.index == 'fullText' ? self.type == 'string' : !(self.type in ['vector', 'list', 'bytes']))")
+        .message("index: `vector` is for a vector, `fullText` for a string, `scalar` for every other type but list and bytes")
+        .field_path(".index"),
 )]
 pub struct Property {
     /// Unique in its table, without regard to case.
@@ -175,6 +178,32 @@ pub struct Property {
     /// Type of the items of a `list`; only there. Immutable.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub items: Option<ScalarType>,
+    /// Index that the optimizer keeps on the property in Lance: `scalar` (B-tree), `fullText` (of a string) or `vector` (IVF,
+    /// once there are enough rows). May be added, changed and removed at any time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index: Option<IndexKind>,
+}
+
+/// Kinds of indexes on a property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum IndexKind {
+    /// A B-tree over values that have an order.
+    Scalar,
+    /// An inverted index over the words of a string.
+    FullText,
+    /// IVF over a vector's neighbourhood, below some thousands of rows none: a scan is as fast there.
+    Vector,
+}
+
+impl fmt::Display for IndexKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scalar => "scalar",
+            Self::FullText => "fullText",
+            Self::Vector => "vector",
+        })
+    }
 }
 
 /// Types of properties. `timestamp` is UTC in microseconds; a `vector` is kept in Lance only.
@@ -288,6 +317,7 @@ impl Property {
             required: false,
             dimension: None,
             items: None,
+            index: None,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What may change from one schema to the next: tables and optional properties may be added, nothing else.
 //!
 //! Owns: the decision "additive or refused", and the list of what is new. Does not own: carrying it out in Lance and Kuzu.
-//! Tables and properties are paired by their exact name, so a rename is a drop, and refused. Order does not matter.
+//! Tables and properties are paired by their exact name, so a rename is a drop, and refused. Order does not matter. An
+//! `index` may come, go and change: it is no part of what rows are, so such a change adds nothing here, needs no schema
+//! commit, and no graph is built anew for it; the optimizer takes it from the resource.
 
 use crate::{
     field_error::SchemaErrors,

@@ -9,8 +9,8 @@ use std::collections::HashMap;
 use crate::{
     field_error::SchemaErrors,
     schema::{
-        GraphSchema, MAX_DIMENSION, MAX_EDGE_TABLES, MAX_NAME_LENGTH, MAX_NODE_TABLES, MAX_PROPERTIES,
-        Property, PropertyType, RESERVED_EDGE_PROPERTY_NAMES, RESERVED_TABLE_NAMES,
+        GraphSchema, IndexKind, MAX_DIMENSION, MAX_EDGE_TABLES, MAX_NAME_LENGTH, MAX_NODE_TABLES,
+        MAX_PROPERTIES, Property, PropertyType, RESERVED_EDGE_PROPERTY_NAMES, RESERVED_TABLE_NAMES,
     },
 };
 
@@ -141,6 +141,7 @@ fn check_properties(errors: &mut SchemaErrors, table_path: &str, properties: &[P
         }
         names.insert(errors, &field, name);
         check_type(errors, &path, property);
+        check_index(errors, &path, property);
     }
 }
 
@@ -172,6 +173,27 @@ fn check_type(errors: &mut SchemaErrors, path: &str, property: &Property) {
         (PropertyType::List, Some(_)) | (_, None) => {}
         (_, Some(_)) => errors.push(field, format!("`{name}` is a {found}; only a list has items")),
     }
+}
+
+fn check_index(errors: &mut SchemaErrors, path: &str, property: &Property) {
+    use PropertyType::{Bytes, List, String, Vector};
+    let Some(index) = property.index else { return };
+    let found = property.property_type;
+    let expected = match (index, found) {
+        (IndexKind::Vector, Vector) | (IndexKind::FullText, String) => return,
+        (IndexKind::Vector, _) => "only a vector has a vector index",
+        (IndexKind::FullText, _) => "only a string has a full-text index",
+        (IndexKind::Scalar, Vector) => "a vector has a vector index only",
+        (IndexKind::Scalar, List | Bytes) => "a list and bytes have no index",
+        (IndexKind::Scalar, _) => return,
+    };
+    errors.push(
+        format!("{path}.index"),
+        format!(
+            "`{}` is a {found} and cannot have the index `{index}`: {expected}",
+            property.name
+        ),
+    );
 }
 
 fn check_key(errors: &mut SchemaErrors, field: &str, key: &str, properties: &[Property]) {

@@ -44,9 +44,24 @@ pub struct ReplicatedGraphDBStatus {
     /// The newest complete snapshot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_snapshot: Option<LastSnapshot>,
+    /// When the schedule asks for the next snapshot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_snapshot: Option<Time>,
     /// The newest `optimize` commit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_optimize: Option<LastOptimize>,
+    /// When the writer looks next whether there is something to optimize.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_optimize: Option<Time>,
+    /// The object store, as the pods see it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Connection>,
+    /// NATS, as the pods see it; absent where polling alone runs the graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub events: Option<Connection>,
+    /// Image of the sidecars, decided when the graph was made or by `spec.image`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// One condition per type; see `ConditionType`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -96,6 +111,9 @@ pub struct MemberStatus {
     /// When `state` last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
+    /// The last comparison of its graph with the tables.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_scrub: Option<LastScrub>,
 }
 
 /// Role of a pod.
@@ -118,8 +136,39 @@ pub enum MemberState {
     Lagging,
     /// Serving its old graph while it builds a new one.
     Rebuilding,
+    /// Not serving: its graph differs from the tables, and is built anew.
+    Diverged,
     /// Its status could not be read.
     Unreachable,
+}
+
+/// One comparison of a pod's graph with the tables it was derived from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastScrub {
+    /// The commit at which they were compared.
+    pub seq: u64,
+    /// When.
+    pub timestamp: Time,
+    /// Whether they were equal.
+    pub ok: bool,
+    /// What differed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<String>,
+}
+
+/// A server outside that the pods need.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// Whether every pod that answers reaches it.
+    pub connected: bool,
+    /// Pods that do not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreachable_from: Vec<String>,
+    /// Why the first of them does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// The newest complete snapshot.
@@ -132,8 +181,11 @@ pub struct LastSnapshot {
     pub tx_id: String,
     /// When it was completed.
     pub timestamp: Time,
-    /// Size of all parts.
+    /// Size of all parts, compressed.
     pub bytes: u64,
+    /// How long it took, in milliseconds; absent when the pod that took it has gone since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
 }
 
 /// The newest `optimize` commit.
@@ -142,6 +194,16 @@ pub struct LastSnapshot {
 pub struct LastOptimize {
     /// Its commit number.
     pub seq: u64,
+    /// UUIDv7 of the commit.
+    pub tx_id: String,
     /// When it was committed.
     pub timestamp: Time,
+    /// Tables, and what was done to them.
+    pub what: String,
+    /// Why it ran: the cadence, or what the tables' statistics said.
+    pub why: String,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// Bytes that cleaning has removed from the store since the writer started.
+    pub freed_bytes: u64,
 }

@@ -82,7 +82,18 @@ fn the_definition_is_kept_by_helm_and_read_by_kubectl_as_rgdb() {
         .iter()
         .map(|c| c["name"].clone())
         .collect();
-    assert_eq!(columns, ["Ready", "Replicas", "Head", "Lag", "Age"]);
+    // Those with a priority are shown by `-o wide` only.
+    let everyone = [
+        "Ready",
+        "Replicas",
+        "Head",
+        "Lag",
+        "Snapshot",
+        "Optimized",
+        "Degraded",
+        "Age",
+    ];
+    assert_eq!(columns, everyone);
     assert_eq!(
         version["subresources"]["scale"]["specReplicasPath"],
         ".spec.replicas"
@@ -187,6 +198,7 @@ fn a_schema_is_checked_as_a_whole() {
             "dimension",
         );
         has_rule(&properties, "(self.type == 'list') == has(self.items)", "items");
+        has_rule(&properties, "!has(self.index) ||", "index");
     }
 }
 
@@ -194,13 +206,20 @@ fn a_schema_is_checked_as_a_whole() {
 fn durations_that_must_not_be_zero_and_names_have_rules() {
     for (path, field) in [
         ("spec.events.pollInterval", "pollInterval"),
-        ("spec.optimizer.interval", "interval"),
+        ("spec.scrub.interval", "interval"),
     ] {
         let (rule, message, _) = rules(path).remove(0);
         assert_eq!(rule, "self.matches('[1-9]')");
         assert!(message.starts_with(field));
         assert_eq!(at(path)["pattern"], crds::DURATION_PATTERN);
     }
+    let (rule, message, _) = rules("spec.optimizer.interval").remove(0);
+    assert_eq!(rule, "self == 'auto' || self.matches('[1-9]')");
+    assert!(message.starts_with("interval"));
+    assert_eq!(
+        at("spec.optimizer.interval")["pattern"],
+        crds::OPTIMIZER_INTERVAL_PATTERN
+    );
     let (rule, message, _) = rules("").remove(0);
     assert!(rule.contains("self.metadata.name.matches"));
     assert!(message.starts_with("metadata.name"));

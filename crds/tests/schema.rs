@@ -430,3 +430,46 @@ fn a_change_to_a_schema_that_is_wrong_by_itself_is_refused_for_that() {
         "not a node table",
     );
 }
+
+#[test]
+fn an_index_fits_the_type_of_its_property() {
+    use crds::IndexKind::{FullText, Scalar, Vector};
+    // name: string, size: int64, embedding: vector, tags: list
+    for (property, index, says) in [
+        (0, Vector, "only a vector has a vector index"),
+        (1, FullText, "only a string has a full-text index"),
+        (1, Vector, "only a vector"),
+        (2, Scalar, "a vector has a vector index only"),
+        (2, FullText, "only a string"),
+        (3, Scalar, "a list and bytes have no index"),
+    ] {
+        refused(
+            |s| s.nodes[0].properties[property].index = Some(index),
+            &format!("spec.schema.nodes[0].properties[{property}].index"),
+            says,
+        );
+    }
+    for (property, index) in [(0, Scalar), (0, FullText), (1, Scalar), (2, Vector)] {
+        let mut schema = base();
+        schema.nodes[0].properties[property].index = Some(index);
+        assert_eq!(schema.check(), Ok(()));
+    }
+}
+
+#[test]
+fn an_index_comes_and_goes_without_a_change_of_the_tables() {
+    let with = schema(
+        "nodes: [{name: A, primaryKey: a, properties: [{name: a, type: string, index: fullText}, {name: b, type: int64}]}]",
+    );
+    let mut other = with.clone();
+    other.nodes[0].properties[0].index = None;
+    other.nodes[0].properties[1].index = Some(crds::IndexKind::Scalar);
+    assert!(with.check_change(&other).unwrap().is_empty());
+    assert!(other.check_change(&with).unwrap().is_empty());
+    let text = serde_yaml::to_string(&other).unwrap();
+    assert_eq!(
+        text.matches("index").count(),
+        1,
+        "where there is none, nothing is written: {text}"
+    );
+}

@@ -37,6 +37,17 @@ pub struct Commit {
     pub prev_tx_id: String,
     pub epoch: u64,
     pub kind: String,
+    /// What clients wrote beside their transactions.
+    pub notes: Option<String>,
+    /// Keys of the requests that it holds.
+    #[serde(default)]
+    pub idempotency: Vec<IdempotencyKey>,
+}
+
+/// A request that a commit holds.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct IdempotencyKey {
+    pub key: String,
 }
 
 /// The JSON answer of a query.

@@ -58,9 +58,27 @@ impl Query {
         self
     }
 
+    /// At most so many rows.
+    pub fn limit(mut self, rows: u64) -> Self {
+        self.0["limit"] = rows.into();
+        self
+    }
+
     /// Answered from everything that is committed now.
     pub fn strong(mut self) -> Self {
         self.0["strong"] = true.into();
+        self
+    }
+
+    /// Answered from a state that is no older than this.
+    pub fn max_staleness_ms(mut self, ms: u64) -> Self {
+        self.0["max_staleness_ms"] = ms.into();
+        self
+    }
+
+    /// How long the node may take to reach the floor and to answer; 30 s otherwise.
+    pub fn timeout_ms(mut self, ms: u64) -> Self {
+        self.0["timeout_ms"] = ms.into();
         self
     }
 }
@@ -223,6 +241,25 @@ impl Node {
     ) -> Result<CommitAnswer, ClientError> {
         self.post(&format!("/v1/tables/{table}/rows"), content_type, body)
             .await
+    }
+
+    /// Loads a body of rows as one commit; sent again with the same key, the first answer comes back.
+    ///
+    /// # Errors
+    /// As [`Node::commit`].
+    pub async fn load_keyed(
+        &self,
+        table: &str,
+        content_type: &str,
+        key: &str,
+        body: Vec<u8>,
+    ) -> Result<CommitAnswer, ClientError> {
+        let url = format!("{}/v1/tables/{table}/rows", self.url);
+        let request = self.http.request(Method::POST, &url);
+        let request = request
+            .header("content-type", content_type)
+            .header("idempotency-key", key);
+        answer(&url, request.body(body).send().await).await
     }
 
     /// Sends any body anywhere.

@@ -6,6 +6,7 @@
 //!                      ├─> wait ─────────── conditions with deadlines
 //!                      ├─> debian ───────── what the graph must hold
 //!                      └─> report ───────── lines and measurements for people
+//! bin/torture ─> torture/* ──────────────── writers and replicas of their own, killed and stopped, and a model
 //! bin/e2e ──> scenarios/* ─> objects ─────── what the API server says, clients in a loop
 //!                      └──> cluster ──────── a real Kubernetes
 //! ```
@@ -22,4 +23,5 @@ pub mod report;
 pub mod scenarios;
 pub mod servers;
 pub mod steps;
+pub mod torture;
 pub mod wait;

@@ -90,6 +90,16 @@ impl Servers {
             .to_vec()
     }
 
+    /// Where the S3 server answers.
+    pub fn s3_endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.s3_port)
+    }
+
+    /// The root of the graph whose resource [`Servers::name_in`] rewrote.
+    pub fn root_uri(&self) -> String {
+        format!("s3://{BUCKET}/demo")
+    }
+
     /// Rewrites a resource file so that it names these servers.
     ///
     /// # Errors
@@ -103,8 +113,8 @@ impl Servers {
         };
         let mut document: Value = serde_yaml::from_str(&text).map_err(bad)?;
         let nats = Value::from(format!("nats://127.0.0.1:{}", self.nats_port));
-        document["spec"]["storage"]["uri"] = Value::from(format!("s3://{BUCKET}/demo"));
-        document["spec"]["storage"]["endpoint"] = Value::from(format!("http://127.0.0.1:{}", self.s3_port));
+        document["spec"]["storage"]["uri"] = Value::from(self.root_uri());
+        document["spec"]["storage"]["endpoint"] = Value::from(self.s3_endpoint());
         document["spec"]["events"]["nats"] =
             Value::Mapping([(Value::from("url"), nats)].into_iter().collect());
         let text = serde_yaml::to_string(&document).map_err(bad)?;

@@ -1,10 +1,12 @@
 //! One graph at a time: observe → validate → desired → apply → status. And what runs that for all graphs.
 //!
 //! ```text
-//! watches ─> names of graphs ─> debounced, 16 at a time, one of a name ─> reconcile ─┬─ ok ──> again in 5 s, to measure
+//! watches ─> names of graphs ─> debounced, 32 at a time, one of a name ─> reconcile ─┬─ ok ──> again in 5 s, to measure
 //!                                                                                   └─ error ─> again after a delay that doubles
 //! ```
 //! An apply that fails waits by itself (`retry`), while the graph goes on being measured.
+//! Where many graphs change at once, what is told of them waits for what is done: few statuses are written at a time, and a
+//! graph whose turn it is not goes to the end of the queue.
 //! Level-triggered: a reconcile derives everything from the API server's objects; the memory here only saves writes.
 //! Owns: the order and the cadence. Does not own: what any stage decides, what is told (`report`).
 
@@ -14,29 +16,39 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crds::ReplicatedGraphDBStatus;
 use futures::StreamExt;
 use kube::api::DynamicObject;
 use kube::runtime::controller::{self, Action};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Client, ResourceExt, runtime};
 use metrics::{counter, gauge, histogram};
+use serde::Deserialize;
+use tokio::sync::Semaphore;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
+use crate::act::Attempts;
 use crate::desired::Installation;
 use crate::error::{Error, Failures};
 use crate::events::Notices;
 use crate::finish;
 use crate::observe::observe;
-use crate::report::Memory;
-use crate::retry::Retry;
+use crate::report::{Findings, Memory};
 use crate::settings::Settings;
-use crate::validate::{read, validate};
 use crate::watched::{GraphRef, Triggers, Watched, graph_resource};
 use crate::writes::{Target, Writes};
 
 /// A reconcile that hangs must not keep its graph, and one of the few places, for ever.
 const LONGEST_RECONCILE: Duration = Duration::from_secs(60);
+
+/// Status writes at the same time. The API server takes about as long for one as for an object that a change is about, and
+/// two keep it as busy as it should be with what nobody waits for.
+const STATUSES_AT_A_TIME: usize = 2;
+
+/// How soon a graph that was sent to the end of the queue is looked at again, and for how long at most that goes on.
+const POSTPONED_FOR: Duration = Duration::from_millis(300);
+pub(crate) const POSTPONED_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Everything a reconcile needs.
 pub struct Context {
@@ -48,7 +60,9 @@ pub struct Context {
     pub(crate) http: reqwest::Client,
     pub(crate) memory: Mutex<HashMap<GraphRef, Memory>>,
     pub(crate) failures: Failures<GraphRef>,
-    pub(crate) retries: Mutex<HashMap<GraphRef, Retry>>,
+    /// One permit for each status that may be written at the same time.
+    pub(crate) telling: Semaphore,
+    pub(crate) attempts: Mutex<HashMap<GraphRef, Attempts>>,
     pub(crate) client: Client,
 }
 
@@ -82,7 +96,8 @@ impl Controller {
             http,
             settings,
             failures: Failures::default(),
-            retries: Mutex::default(),
+            telling: Semaphore::new(STATUSES_AT_A_TIME),
+            attempts: Mutex::default(),
             memory: Mutex::default(),
         });
         Self { context, triggers }
@@ -155,29 +170,26 @@ pub(crate) fn reference(graph: &DynamicObject) -> GraphRef {
 async fn reconcile(graph: Arc<DynamicObject>, context: Arc<Context>) -> Result<Action, Error> {
     context.watched.wait_until_filled().await;
     let subject = Subject::of(graph)?;
-    let seen = observe(
-        &context.watched,
-        &subject.namespace,
-        &subject.name,
-        &context.installation,
-    );
-    let resource = read(&subject.graph).and_then(|resource| validate(&resource));
+    let seen = observe(&context, &subject);
+    let resource = context.resource(&subject);
     if subject.graph.metadata.deletion_timestamp.is_some() {
-        return finish::finish(&context, &subject, &seen, resource).await;
+        return finish::finish(&context, &subject, &seen, resource.as_ref().as_ref()).await;
     }
     let acted = context.act(&subject, &seen, &resource).await?;
-    let readings = context.measure(&subject, &seen).await;
-    let rollout = seen.rollout(&acted.applied);
-    context
-        .tell(
-            &subject,
-            &seen,
-            &resource.ok(),
-            &acted.standing,
-            &rollout,
-            &readings,
-        )
-        .await?;
+    if acted.failure.is_none() && context.is_rushed(&subject) {
+        return Ok(Action::requeue(POSTPONED_FOR));
+    }
+    let resource = resource.as_ref().as_ref().ok();
+    let measured = context.measure(&subject, &seen, resource).await;
+    let findings = Findings {
+        seen: &seen,
+        resource,
+        standing: &acted.standing,
+        rollout: &seen.rollout(&acted.applied),
+        measured: &measured,
+        image: acted.applied.sidecar_image.as_deref(),
+    };
+    context.tell(&subject, &findings).await?;
     let measure_every = context.settings.measure_every;
     let next = acted
         .again_in
@@ -194,6 +206,8 @@ pub(crate) struct Subject {
     pub namespace: String,
     pub name: String,
     pub target: Target,
+    /// The status in the watch's memory; none also where it has an unknown form.
+    pub status: Option<ReplicatedGraphDBStatus>,
 }
 
 impl Subject {
@@ -202,6 +216,10 @@ impl Subject {
         let name = graph.metadata.name.clone().ok_or(Error::Incomplete("name"))?;
         Ok(Self {
             target: Target::dynamic(graph_resource(), &namespace, &name),
+            status: graph
+                .data
+                .get("status")
+                .and_then(|status| ReplicatedGraphDBStatus::deserialize(status).ok()),
             graph,
             namespace,
             name,

@@ -20,6 +20,7 @@ use crate::error::{Error, Remedy};
 use crate::events::Notice;
 use crate::finalize::{Ending, FINALIZER, JobState, Situation, Step, job_state, next_step};
 use crate::observe::Seen;
+use crate::report::{Findings, Measured};
 use crate::status::{Rollout, Standing};
 use crate::validate::{Invalid, Validated};
 use crate::watched::graph_resource;
@@ -34,7 +35,7 @@ pub(crate) async fn finish(
     context: &Context,
     subject: &Subject,
     seen: &Seen,
-    resource: Result<Validated, Invalid>,
+    resource: Result<&Validated, &Invalid>,
 ) -> Result<Action, Error> {
     let done = step(context, subject, seen, resource).await;
     done.map_err(|error| error.again_after(LOOK_AGAIN))
@@ -44,11 +45,10 @@ async fn step(
     context: &Context,
     subject: &Subject,
     seen: &Seen,
-    resource: Result<Validated, Invalid>,
+    resource: Result<&Validated, &Invalid>,
 ) -> Result<Action, Error> {
-    let deletes_data = resource
-        .as_ref()
-        .is_ok_and(|resource| resource.spec().deletion_policy == DeletionPolicy::Delete);
+    let deletes_data =
+        resource.is_ok_and(|resource| resource.spec().deletion_policy == DeletionPolicy::Delete);
     let situation = situation(subject, seen, deletes_data);
     let step = next_step(&situation);
     tracing::debug!(?situation, ?step, "deletion");
@@ -143,17 +143,17 @@ enum CannotRun {
 async fn run_job(
     context: &Context,
     seen: &Seen,
-    resource: Result<Validated, Invalid>,
+    resource: Result<&Validated, &Invalid>,
 ) -> Result<(), CannotRun> {
-    let unusable = |why: Invalid| {
+    let unusable = |why: &dyn std::fmt::Display| {
         CannotRun::Ever(format!(
             "the resource cannot be used, so nothing was cleaned: {why}"
         ))
     };
-    let resource = resource.map_err(unusable)?;
-    let job = cleanup_job(&resource, &seen.cluster).map_err(unusable)?;
+    let resource = resource.map_err(|why| unusable(why))?;
+    let job = cleanup_job(resource, &seen.cluster).map_err(|why| unusable(&why))?;
     match apply_one(&context.watched.jobs, &job, &context.writes).await {
-        Ok(_) => Ok(()),
+        Ok(()) => Ok(()),
         Err(error) if error.remedy() == Remedy::Refused || matches!(error, Error::NotOurs(_)) => {
             Err(CannotRun::Ever(error.to_string()))
         }
@@ -203,10 +203,15 @@ async fn release(
 /// The status of a graph that ends; not worth failing for.
 async fn tell(context: &Context, subject: &Subject, seen: &Seen, waits_for: &str) -> Result<(), Error> {
     let standing = Standing::Deleting(format!("the graph is being deleted; {waits_for}"));
-    let told = context
-        .tell(subject, seen, &None, &standing, &Rollout::default(), &[])
-        .await;
-    match told {
+    let findings = Findings {
+        seen,
+        resource: None,
+        standing: &standing,
+        rollout: &Rollout::default(),
+        measured: &Measured::default(),
+        image: None,
+    };
+    match context.tell(subject, &findings).await {
         Err(error) if error.remedy() != Remedy::Wait => Err(error),
         _ => Ok(()),
     }

@@ -6,6 +6,7 @@
 
 mod act;
 mod apply;
+mod basis;
 pub mod controller;
 pub mod desired;
 mod drift;
@@ -19,10 +20,13 @@ pub mod leader;
 pub mod members;
 pub mod metrics;
 mod observe;
+mod patience;
 pub mod probe;
 mod report;
+pub mod reports;
 mod retry;
 pub mod settings;
+mod snapshot_watch;
 mod status;
 pub mod validate;
 pub mod watched;

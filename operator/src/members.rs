@@ -15,17 +15,21 @@ use kube::ResourceExt;
 use serde::Deserialize;
 
 use crate::desired::ROLE_LABEL;
+use crate::reports::{Optimizer, Scrub, Settings, Snapshots, as_far_as_known};
 
 /// Requests to pods of one graph at the same time.
 const CONCURRENT_READINGS: usize = 32;
 /// Most bytes of one answer; a real one has about a thousand.
 const LARGEST_ANSWER: usize = 1 << 20;
 
+/// So long a pod may wait for a node before that is a reason to look: its volume is being made, or a node is.
+const SCHEDULING: Duration = Duration::from_secs(30);
+
 /// A node's own account; fields that an older or newer sidecar lacks are left at their default.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Answer {
-    /// `starting`, `building`, `following`, `degraded` or `fenced`.
+    /// `starting`, `building`, `following`, `degraded`, `diverged` or `fenced`.
     pub state: String,
     /// Why, where there is a reason.
     pub state_detail: Option<String>,
@@ -47,6 +51,18 @@ pub struct Answer {
     pub events: Option<Link>,
     /// The store.
     pub store: Option<StoreLink>,
+    /// Snapshots.
+    #[serde(deserialize_with = "as_far_as_known")]
+    pub snapshots: Snapshots,
+    /// The optimizer; of the writer only.
+    #[serde(deserialize_with = "as_far_as_known")]
+    pub optimizer: Optimizer,
+    /// Comparisons with the tables.
+    #[serde(deserialize_with = "as_far_as_known")]
+    pub scrub: Scrub,
+    /// The config file.
+    #[serde(deserialize_with = "as_far_as_known")]
+    pub settings: Settings,
 }
 
 /// A commit's number and name.
@@ -130,7 +146,7 @@ async fn read_one(
         pod: pod.name_any(),
         role,
         ready: is_ready(&pod),
-        waiting: waiting(&pod),
+        waiting: waiting(&pod, Timestamp::now()),
         answer: ask(&client, &pod, port, timeout).await,
         behind: Duration::ZERO,
     }
@@ -201,8 +217,9 @@ fn is_ready(pod: &Pod) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// The reason of the first container that waits for something a person should know, or of a pod that fits no node.
-fn waiting(pod: &Pod) -> Option<String> {
+/// The reason of the first container that waits for something a person should know, or of a pod that has fitted no node for a
+/// while.
+fn waiting(pod: &Pod, now: Timestamp) -> Option<String> {
     let status = pod.status.as_ref()?;
     let containers = status.init_container_statuses.iter().flatten();
     let containers = containers.chain(status.container_statuses.iter().flatten());
@@ -213,7 +230,11 @@ fn waiting(pod: &Pod) -> Option<String> {
             .then(|| format!("container {} waits: {reason}", container.name))
     });
     let unschedulable = status.conditions.iter().flatten().filter_map(|condition| {
-        let stuck = condition.type_ == "PodScheduled" && condition.status == "False";
+        let unscheduled = condition.type_ == "PodScheduled" && condition.status == "False";
+        let since = condition.last_transition_time.as_ref();
+        let since = since.or(pod.metadata.creation_timestamp.as_ref());
+        let waited = since.and_then(|since| Duration::try_from(now.duration_since(since.0)).ok());
+        let stuck = unscheduled && waited.is_none_or(|waited| waited >= SCHEDULING);
         stuck.then(|| format!("not scheduled: {}", condition.message.clone().unwrap_or_default()))
     });
     reasons.chain(unschedulable).next()
@@ -263,11 +284,53 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(
-            waiting(&pod).as_deref(),
+            waiting(&pod, Timestamp::now()).as_deref(),
             Some("container sidecar waits: CrashLoopBackOff")
         );
         assert_eq!(role_of(&pod), Some(MemberRole::Replica));
         assert!(is_live(&pod) && !is_ready(&pod));
         assert_eq!(role_of(&Pod::default()), None);
+    }
+
+    #[test]
+    fn a_report_of_an_unknown_form_is_no_report_and_the_rest_is_read() {
+        let answer: Answer = serde_json::from_value(json!({
+            "state": "following", "seq": 4,
+            "snapshots": {"last": {"seq": 3, "tx_id": "x", "timestamp": "2026-01-01T00:00:00.25Z", "bytes": 7,
+                "duration_ms": 12, "parts": 2}, "next_due": null, "retained": 1, "running": false, "error": null},
+            "optimizer": {"last": "yesterday"}, "scrub": null, "settings": {"generation": 3, "error": "bad"}
+        }))
+        .unwrap();
+        assert_eq!(
+            answer.snapshots.last.map(|last| (last.seq, last.bytes)),
+            Some((3, 7))
+        );
+        assert_eq!(
+            (answer.optimizer, answer.scrub),
+            (Optimizer::default(), Scrub::default())
+        );
+        assert_eq!(
+            (answer.seq, answer.settings.error.as_deref()),
+            (Some(4), Some("bad"))
+        );
+    }
+
+    #[test]
+    fn a_pod_may_wait_for_its_node_while_its_volume_is_being_made() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "g-writer-0", "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "status": {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False",
+                "lastTransitionTime": "2026-01-01T00:00:02Z", "message": "unbound PersistentVolumeClaims"}]}
+        }))
+        .unwrap();
+        let after = |seconds: u64| {
+            let made: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+            waiting(&pod, made + Duration::from_secs(seconds))
+        };
+        assert_eq!(after(31), None);
+        assert_eq!(
+            after(32).as_deref(),
+            Some("not scheduled: unbound PersistentVolumeClaims")
+        );
     }
 }

@@ -14,7 +14,8 @@ use k8s_openapi::api::{
 use kube::{Api, Client};
 
 use crate::apply::Applied;
-use crate::desired::{self, Installation, Role, cleanup_job_name};
+use crate::controller::{Context, Subject};
+use crate::desired::{self, Role, cleanup_job_name};
 use crate::error::{Error, api_code};
 use crate::members;
 use crate::status::Rollout;
@@ -35,12 +36,8 @@ pub(crate) struct Seen {
 }
 
 /// Looks at the stores.
-pub(crate) fn observe(
-    watched: &Watched,
-    namespace: &str,
-    graph: &str,
-    installation: &Arc<Installation>,
-) -> Seen {
+pub(crate) fn observe(context: &Context, subject: &Subject) -> Seen {
+    let (watched, namespace, graph) = (&context.watched, &subject.namespace, &subject.name);
     let writer_name = format!("{graph}-{}", Role::Writer.as_str());
     let replica_name = format!("{graph}-{}", Role::Replica.as_str());
     let claim_name = format!("data-{writer_name}-0");
@@ -53,7 +50,9 @@ pub(crate) fn observe(
         pods: members.into_iter().filter(|pod| members::is_live(pod)).collect(),
         job: Watched::get(&watched.jobs, namespace, &cleanup_job_name(graph)),
         cluster: desired::Observed {
-            installation: Arc::clone(installation),
+            installation: Arc::clone(&context.installation),
+            image_before: subject.status.as_ref().and_then(|status| status.image.clone()),
+            config_map: Watched::get(&watched.config_maps, namespace, &desired::config_map_name(graph)),
             writer: Watched::get(&watched.stateful_sets, namespace, &writer_name),
             replica: Watched::get(&watched.deployments, namespace, &replica_name),
             data_claim: Watched::get(&watched.claims, namespace, &claim_name),

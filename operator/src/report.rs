@@ -8,18 +8,21 @@ use std::collections::HashMap;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
+use chrono::Utc;
 use crds::{MemberStatus, Readiness, ReplicatedGraphDBStatus};
 use jiff::Timestamp;
 use kube::Resource;
 use metrics::gauge;
 
-use crate::controller::{Context, Subject, reference};
+use crate::controller::{Context, POSTPONED_AT_MOST, Subject, reference};
 use crate::error::Error;
 use crate::events::transitions;
 use crate::followed::Followed;
 use crate::members::{self, Reading};
 use crate::observe::Seen;
+use crate::patience::Patience;
 use crate::settings::Settings;
+use crate::snapshot_watch::SnapshotWatch;
 use crate::status::{Facts, Rollout, Standing, head_seq, is_due, status};
 use crate::validate::Validated;
 use crate::watched::{GraphRef, graph_resource};
@@ -29,13 +32,53 @@ use crate::writes::version_of;
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
     followed: Followed,
+    snapshots: SnapshotWatch,
+    patience: Patience,
+    /// Since when telling of it has been put off.
+    postponed: Option<Instant>,
     /// The resource version that the last status write made, that status, and when.
     written: Option<(u64, ReplicatedGraphDBStatus, Instant)>,
 }
 
+/// What the pods said.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Measured {
+    readings: Vec<Reading>,
+    /// Why snapshots are overdue, if they are.
+    snapshot_overdue: Option<String>,
+}
+
+/// What a status follows from, besides what is remembered.
+pub(crate) struct Findings<'a> {
+    pub seen: &'a Seen,
+    /// None where the resource cannot be used or is not to be looked at any more.
+    pub resource: Option<&'a Validated>,
+    pub standing: &'a Standing,
+    pub rollout: &'a Rollout,
+    pub measured: &'a Measured,
+    /// The sidecars' image, where it was decided.
+    pub image: Option<&'a str>,
+}
+
 impl Context {
+    /// Whether telling of this graph is to be put off, because as many statuses as may be are being written already.
+    pub(crate) fn is_rushed(&self, subject: &Subject) -> bool {
+        let mut memory = self.memory();
+        let postponed = &mut memory.entry(reference(&subject.graph)).or_default().postponed;
+        if self.telling.available_permits() > 0 {
+            *postponed = None;
+            return false;
+        }
+        postponed.get_or_insert_with(Instant::now).elapsed() < POSTPONED_AT_MOST
+    }
+
     /// Asks every pod where it stands.
-    pub(crate) async fn measure(&self, subject: &Subject, seen: &Seen) -> Vec<Reading> {
+    pub(crate) async fn measure(
+        &self,
+        subject: &Subject,
+        seen: &Seen,
+        resource: Option<&Validated>,
+    ) -> Measured {
         let Settings {
             member_port,
             member_timeout,
@@ -51,25 +94,42 @@ impl Context {
                 .find(|member| member.pod == pod)
                 .map_or(0, |member| member.seq)
         };
+        let snapshot = newest_snapshot(&readings, before.as_ref(), head);
         let mut memory = self.memory();
-        let followed = &mut memory.entry(reference(&subject.graph)).or_default().followed;
-        followed.update(&mut readings, head, last_seq, Timestamp::now());
-        readings
+        let memory = memory.entry(reference(&subject.graph)).or_default();
+        memory
+            .followed
+            .update(&mut readings, head, last_seq, Timestamp::now());
+        memory.patience.heed(&mut readings, snapshot, Timestamp::now());
+        let snapshot_overdue = resource.and_then(|resource| {
+            let wanted = &resource.spec().snapshots;
+            let since = memory
+                .snapshots
+                .update(wanted, &readings, head, snapshot, Utc::now())?;
+            let (schedule, since) = (&wanted.schedule, since.format("%Y-%m-%dT%H:%M:%SZ"));
+            Some(format!(
+                "commits after {snapshot} have waited for a snapshot since {since} at least, and the schedule `{schedule}` came round three times"
+            ))
+        });
+        Measured {
+            readings,
+            snapshot_overdue,
+        }
     }
 
     /// Decides the status, writes it if it is worth a write, and tells what changed.
-    pub(crate) async fn tell(
-        &self,
-        subject: &Subject,
-        seen: &Seen,
-        resource: &Option<Validated>,
-        standing: &Standing,
-        rollout: &Rollout,
-        readings: &[Reading],
-    ) -> Result<(), Error> {
+    pub(crate) async fn tell(&self, subject: &Subject, findings: &Findings<'_>) -> Result<(), Error> {
+        let Findings {
+            seen,
+            resource,
+            standing,
+            rollout,
+            measured,
+            image,
+        } = *findings;
         let previous = self.previous(subject);
         let default = Readiness::default();
-        let spec = resource.as_ref().map(Validated::spec);
+        let spec = resource.map(Validated::spec);
         let facts = Facts {
             graph: &subject.name,
             generation: subject.graph.metadata.generation,
@@ -77,7 +137,9 @@ impl Context {
             readiness: spec.map_or(&default, |spec| &spec.readiness),
             standing,
             rollout,
-            readings,
+            readings: &measured.readings,
+            snapshot_overdue: measured.snapshot_overdue.as_deref(),
+            image,
             previous: previous.as_ref(),
         };
         let next = status(&facts, Timestamp::now());
@@ -94,7 +156,11 @@ impl Context {
             object: format!("the status of {}/{}", subject.namespace, subject.name),
             source,
         })?;
-        let written = self.writes.apply_status(&subject.target, json).await?;
+        let written = {
+            // Never closed, so there is always a permit in the end.
+            let _permit = self.telling.acquire().await;
+            self.writes.apply_status(&subject.target, json).await?
+        };
         for notice in transitions(previous.as_ref(), &next) {
             self.notices
                 .publish(&subject.graph.object_ref(&graph_resource()), &notice)
@@ -115,7 +181,7 @@ impl Context {
             Some((version, status, _)) if *version > version_of(subject.graph.as_ref()) => {
                 Some(status.clone())
             }
-            _ => subject.status(),
+            _ => subject.status.clone(),
         }
     }
 
@@ -125,17 +191,19 @@ impl Context {
 
     pub(crate) fn forget(&self, graph: &GraphRef) {
         self.memory().remove(graph);
-        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        retries.remove(graph);
+        let mut attempts = self.attempts.lock().unwrap_or_else(PoisonError::into_inner);
+        attempts.remove(graph);
         self.failures.reset(graph);
     }
 }
 
-impl Subject {
-    /// The status in the watch's memory; one of an unknown form counts as none.
-    fn status(&self) -> Option<ReplicatedGraphDBStatus> {
-        serde_json::from_value(self.graph.data.get("status")?.clone()).ok()
-    }
+/// The commit of the newest snapshot that a pod knows of or that was known before; 0 for none.
+fn newest_snapshot(readings: &[Reading], before: Option<&ReplicatedGraphDBStatus>, head: u64) -> u64 {
+    let told = readings
+        .iter()
+        .filter_map(|reading| Some(reading.answer.as_ref()?.snapshots.last.as_ref()?.seq));
+    let known = before.and_then(|before| Some(before.last_snapshot.as_ref()?.seq));
+    told.chain(known.filter(|seq| *seq <= head)).max().unwrap_or(0)
 }
 
 /// The lag of each member; of one that is gone, that there is none.

@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub pod_namespace: String,
     /// Graphs reconciled at the same time.
-    #[arg(long, env = "SLIPSTREAM_CONCURRENCY", default_value_t = 16)]
+    #[arg(long, env = "SLIPSTREAM_CONCURRENCY", default_value_t = 32)]
     pub concurrency: u16,
 }
 
@@ -56,7 +56,7 @@ impl Default for Settings {
         Self {
             namespace: None,
             sidecar_image: String::new(),
-            concurrency: 16,
+            concurrency: 32,
             debounce: Duration::from_millis(100),
             measure_every: Duration::from_secs(5),
             member_timeout: Duration::from_secs(2),

@@ -52,6 +52,11 @@ impl Target {
         Api::namespaced_with(client.clone(), &self.namespace, &self.resource)
     }
 
+    /// Kind and name.
+    pub(crate) fn object(&self) -> String {
+        format!("{} {}", self.resource.kind, self.name)
+    }
+
     fn action(&self, verb: &str) -> String {
         format!("{verb} {} {}/{}", self.resource.kind, self.namespace, self.name)
     }

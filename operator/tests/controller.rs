@@ -36,8 +36,12 @@ impl Drop for Operator {
 }
 
 fn start(server: &ApiServer, kill: Kill, member_port: u16) -> Operator {
+    start_with(server, kill, member_port, "docker.io/local/slipstream:1")
+}
+
+fn start_with(server: &ApiServer, kill: Kill, member_port: u16, image: &str) -> Operator {
     let settings = Settings {
-        sidecar_image: "docker.io/local/slipstream:1".to_owned(),
+        sidecar_image: image.to_owned(),
         debounce: Duration::from_millis(1),
         measure_every: Duration::from_millis(20),
         member_timeout: Duration::from_millis(500),
@@ -413,6 +417,111 @@ async fn a_graph_whose_objects_are_refused_is_measured_and_told_of() {
 }
 
 #[tokio::test]
+async fn a_refused_object_does_not_keep_the_others_from_being_put_right() {
+    let (server, sidecar, _operator) = settled().await;
+    server.refuse(SERVICES, 422, "spec.ports: no");
+    server.edit(SERVICES, "g-read", |object| {
+        object["spec"]["selector"] = json!({"app": "evil"})
+    });
+    until("it is told", || {
+        is(&server, "g", "Degraded", "True", "ApplyFailed").then_some(())
+    })
+    .await;
+    // By now the refused one waits: the others are not refused, and do not.
+    for _ in 0..5 {
+        reconciled_again(&sidecar).await;
+    }
+    for round in 0..3 {
+        server.edit(DEPLOYMENTS, "g-replica", |object| {
+            object["spec"]["replicas"] = 7.into()
+        });
+        until(&format!("it is put right, round {round}"), || {
+            (server.get(DEPLOYMENTS, "g-replica")?["spec"]["replicas"] == 0).then_some(())
+        })
+        .await;
+    }
+    server.edit(GRAPHS, "g", |graph| graph["spec"]["replicas"] = 2.into());
+    until("a change is carried out", || {
+        (server.get(DEPLOYMENTS, "g-replica")?["spec"]["replicas"] == 2).then_some(())
+    })
+    .await;
+    let message = condition(&server, "g", "Degraded").unwrap()["message"].clone();
+    assert!(
+        message.as_str().unwrap().contains("Service default/g-read"),
+        "{message}"
+    );
+    server.accept();
+    server.edit(GRAPHS, "g", |graph| graph["spec"]["replicas"] = 1.into());
+    until("nothing is wrong", || {
+        is(&server, "g", "Degraded", "False", "AsExpected").then_some(())
+    })
+    .await;
+    assert_eq!(
+        server.get(SERVICES, "g-read").unwrap()["spec"]["selector"]["slipstream.dev/graph"],
+        "g"
+    );
+}
+
+#[tokio::test]
+async fn pods_wait_for_a_config_that_is_refused() {
+    let (server, _sidecar, _operator) = settled().await;
+    server.refuse(CONFIG_MAPS, 403, "no");
+    server.edit(GRAPHS, "g", |graph| {
+        graph["spec"]["writer"] = json!({"resources": {"limits": {"memory": "1Gi"}}});
+        graph["spec"]["networkPolicy"] = json!({"enabled": true});
+    });
+    until("what does not need it is made", || server.get(POLICIES, "g")).await;
+    until("it is told", || {
+        is(&server, "g", "Degraded", "True", "ApplyFailed").then_some(())
+    })
+    .await;
+    let memory = |server: &ApiServer| {
+        let writer = server.get(STATEFUL_SETS, "g-writer").unwrap();
+        let container = &writer["spec"]["template"]["spec"]["containers"][0];
+        container["resources"]["limits"]["memory"].clone()
+    };
+    assert_eq!(memory(&server), Value::Null);
+    server.accept();
+    server.edit(GRAPHS, "g", |graph| graph["spec"]["replicas"] = 1.into());
+    until("the writer has it", || (memory(&server) == "1Gi").then_some(())).await;
+}
+
+#[tokio::test]
+async fn what_the_pods_report_is_in_the_status_and_written_once() {
+    let (server, sidecar, _operator) = settled().await;
+    *sidecar.also.lock().unwrap() = json!({
+        "store": {"ok": true, "error": null},
+        "snapshots": {"last": {"seq": 4, "tx_id": "x", "timestamp": "2026-01-01T00:00:00.123456789Z", "bytes": 77,
+            "duration_ms": 9}, "next_due": "2026-01-01T00:15:00Z", "error": null},
+        "optimizer": {"last": {"seq": 3, "tx_id": "y", "timestamp": "2026-01-01T00:00:00.5Z", "what": "merged",
+            "why": "cadence", "duration_ms": 4}, "freed_bytes": 10, "error": "no room"},
+        "settings": {"generation": 1, "error": "unknown field"},
+    });
+    until("it is in the status", || {
+        let status = server.get(GRAPHS, "g")?["status"].clone();
+        let is_there = status["lastSnapshot"]["bytes"] == 77
+            && status["lastOptimize"]["what"] == "merged"
+            && status["store"]["connected"] == true
+            && status["nextSnapshot"] == "2026-01-01T00:15:00Z";
+        is_there.then_some(())
+    })
+    .await;
+    assert!(is(&server, "g", "Degraded", "True", "ConfigRejected"));
+    let message = condition(&server, "g", "Degraded").unwrap()["message"].to_string();
+    assert!(
+        !message.contains("no room"),
+        "told once it failed again: {message}"
+    );
+    until("the Event is published", || {
+        (server.names(EVENTS).len() == 2).then_some(())
+    })
+    .await;
+    let before = server.writes();
+    reconciled_again(&sidecar).await;
+    assert_eq!(server.writes(), before, "equal status is not written again");
+}
+
+#[tokio::test]
 async fn what_somebody_else_made_is_not_taken_over() {
     let server = ApiServer::new();
     let theirs = json!({
@@ -516,8 +625,16 @@ async fn a_suspended_graph_is_left_alone_and_says_so_once() {
 
 #[tokio::test]
 async fn a_deleted_graph_is_cleaned_up_before_it_goes() {
-    let (server, _sidecar, _operator) = settled().await;
+    let (server, sidecar, operator) = settled().await;
+    let port = pods::serve(sidecar.clone()).await;
     server.edit(GRAPHS, "g", |graph| graph["spec"]["suspend"] = true.into());
+    // The operator that made it had this image, and the graph kept it.
+    until("the image is in the status", || {
+        (server.get(GRAPHS, "g")?["status"]["image"] == "docker.io/local/slipstream:1").then_some(())
+    })
+    .await;
+    drop(operator);
+    let _operator = start_with(&server, Kill::never(), port, "docker.io/local/slipstream:newer");
     server.delete(GRAPHS, "g");
     until("the workloads go", || {
         (server.names(DEPLOYMENTS).is_empty() && server.names(STATEFUL_SETS).is_empty()).then_some(())
@@ -525,7 +642,11 @@ async fn a_deleted_graph_is_cleaned_up_before_it_goes() {
     .await;
     assert!(server.names(JOBS).is_empty(), "a pod is still there");
     server.delete(PODS, "g-writer-0");
-    until("the cleaning starts", || server.get(JOBS, "g-cleanup")).await;
+    let job = until("the cleaning starts", || server.get(JOBS, "g-cleanup")).await;
+    assert_eq!(
+        job["spec"]["template"]["spec"]["containers"][0]["image"],
+        "docker.io/local/slipstream:1"
+    );
     assert!(server.get(GRAPHS, "g").is_some(), "the finalizer holds");
     server.edit(JOBS, "g-cleanup", |job| {
         job["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});

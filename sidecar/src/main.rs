@@ -1,5 +1,8 @@
 //! The `slipstream` program.
 
+// The futures of the storage engine are deeply nested.
+#![recursion_limit = "256"]
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -12,6 +15,14 @@ use telemetry::{Guard, Settings};
 fn main() -> ExitCode {
     // Two are linked in, so that rustls cannot choose one. It fails only where one was chosen already.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    match slipstream::crash_points::arm_from_environment() {
+        Ok(false) => {}
+        Ok(true) => return ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
     let cli = Cli::parse();
     let result = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -53,6 +64,8 @@ async fn run(command: Command) -> Result<()> {
         Command::Status(args) => cli::status::run(args).await?,
         Command::Log(args) => cli::log::run(args).await?,
         Command::Validate(args) => cli::validate::run(args)?,
+        Command::Snapshot(args) => cli::snapshot::run(args).await?,
+        Command::Verify(args) => cli::verify::run(args).await?,
         Command::Cleanup(args) => {
             let _telemetry = telemetry("cleanup", "warn")?;
             cli::cleanup::run(args).await?;

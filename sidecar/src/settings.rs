@@ -7,6 +7,7 @@ use crds::SidecarConfig;
 
 use crate::graph::EngineLimits;
 use crate::node::Role;
+use crate::snapshot::SnapshotLimits;
 
 /// Settings of one writer or replica process.
 #[derive(Debug, Clone)]
@@ -30,8 +31,23 @@ pub struct Settings {
     pub lease_ttl: Duration,
     /// Commits that a replica applies as one range at most.
     pub coalesce: usize,
-    /// Commits between two checkpoints of the local graph.
+    /// Commits between two checkpoints of the local graph; one of many rows counts as several.
     pub checkpoint_commits: u64,
+    /// How many commits back a client's idempotency key is known; their records are not trimmed.
+    pub idempotency_commits: u64,
+    pub optimizer: OptimizerSettings,
+    pub snapshots: SnapshotLimits,
+}
+
+/// What no resource says about the optimizer.
+#[derive(Debug, Clone, Copy)]
+pub struct OptimizerSettings {
+    /// Nothing younger is ever cleaned or trimmed: far longer than a writer or replica stalls without noticing.
+    pub cleaning_min_age: Duration,
+    /// With `interval: auto`, from one look at the tables to the next.
+    pub auto_look: Duration,
+    /// A table with fewer rows gets no vector index: a scan is as fast.
+    pub vector_min_rows: u64,
 }
 
 /// Bounds of one commit made of several clients' transactions.
@@ -70,7 +86,11 @@ impl Settings {
             threads: of_role.query_threads.map_or(defaults.threads, u64::from),
             ..defaults
         };
-        Self {
+        #[cfg_attr(
+            not(feature = "failpoints"),
+            expect(unused_mut, reason = "only tests change settings")
+        )]
+        let mut settings = Self {
             holder,
             data_dir,
             limits,
@@ -92,6 +112,16 @@ impl Settings {
             lease_ttl: Duration::from_secs(60),
             coalesce: 256,
             checkpoint_commits: 500,
-        }
+            idempotency_commits: 10_000,
+            optimizer: OptimizerSettings {
+                cleaning_min_age: Duration::from_secs(600),
+                auto_look: Duration::from_secs(30),
+                vector_min_rows: 10_000,
+            },
+            snapshots: SnapshotLimits::default(),
+        };
+        #[cfg(feature = "failpoints")]
+        crate::test_settings::apply(&mut settings);
+        settings
     }
 }

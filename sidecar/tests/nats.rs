@@ -6,6 +6,8 @@
 // The futures of the storage engine are deeply nested.
 #![recursion_limit = "256"]
 
+#[path = "nats/abuse.rs"]
+mod abuse;
 #[path = "nats/keys.rs"]
 mod keys;
 #[path = "nats/nodes.rs"]

@@ -1,9 +1,9 @@
 //! What `bench` measures: real processes on this machine, next to the engines alone on the same rows.
 //!
 //! ```text
-//! bin/bench ─> load, first_build, visible, commit_cost, memory, in_place ─┬─> running_graph ─> `slipstream local`, /metrics
-//!      │                                                                  ├─> lance_alone, kuzu_alone ─> the engines, in process
-//!      └────> figure ─> table, docs/benchmarks.md                         └─> rows ─> made-up rows
+//! bin/bench ─> load, first_build, visible, commit_cost, memory, in_place, snapshot, optimize ─┬─> running_graph ─> `slipstream local`, /metrics
+//!      │                                                                            ├─> lance_alone, kuzu_alone ─> the engines, in process
+//!      └────> figure ─> table, docs/benchmarks.md                                   └─> rows ─> made-up rows
 //! ```
 //!
 //! Every figure with a target is a ratio of two things done in the same run, or a latency; the machine's own speed cancels
@@ -17,9 +17,12 @@ mod kuzu_alone;
 mod lance_alone;
 pub(crate) mod load;
 pub(crate) mod memory;
+pub(crate) mod optimize;
 pub(crate) mod page;
 mod rows;
 mod running_graph;
+pub(crate) mod snapshot;
+mod snapshot_copy;
 pub(crate) mod visible;
 
 use std::path::{Path, PathBuf};

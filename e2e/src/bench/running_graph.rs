@@ -3,7 +3,7 @@
 //! Owns: the resource file, scaling by editing it, reading `/metrics` and `/proc`. Dropping it stops everything and removes
 //! the directory.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -11,6 +11,7 @@ use slipstream_e2e::client::{CommitAnswer, Node, PARQUET, Query};
 use slipstream_e2e::debian::{EDGES, PACKAGE, parquet_file};
 use slipstream_e2e::local_process::{LocalProcess, LocalSettings, find_binary};
 use slipstream_e2e::ports::free_base_port;
+use slipstream_e2e::servers::Servers;
 use tempfile::TempDir;
 
 /// A process's buffer pool: half of its memory limit.
@@ -56,6 +57,23 @@ impl RunningGraph {
 
     /// Starts an empty graph without replicas. `schema` is the part `spec.schema` of a resource, indented by two.
     pub(super) async fn start(schema: &str, buffer_pool_bytes: u64) -> anyhow::Result<Self> {
+        Self::start_in(schema, buffer_pool_bytes, None).await
+    }
+
+    /// The same with its storage in a real S3 server, and with a real event bus.
+    pub(super) async fn start_remote(
+        schema: &str,
+        buffer_pool_bytes: u64,
+        servers: &Servers,
+    ) -> anyhow::Result<Self> {
+        Self::start_in(schema, buffer_pool_bytes, Some(servers)).await
+    }
+
+    async fn start_in(
+        schema: &str,
+        buffer_pool_bytes: u64,
+        servers: Option<&Servers>,
+    ) -> anyhow::Result<Self> {
         let limits = format!(
             "{{resources: {{limits: {{memory: \"{}\", cpu: \"{THREADS}\"}}}}}}",
             2 * buffer_pool_bytes
@@ -63,11 +81,18 @@ impl RunningGraph {
         // `slipstream local` keeps the storage below its data directory, whatever the bucket.
         let resource = format!(
             "apiVersion: slipstream.dev/v1alpha1\nkind: ReplicatedGraphDB\nmetadata: {{name: bench}}\nspec:\n{NO_REPLICAS}  \
-             storage: {{uri: s3://graphs/bench}}\n  events: {{pollInterval: 1s}}\n{schema}  writer: {limits}\n  replica: {limits}\n"
+             storage: {{uri: s3://graphs/bench}}\n  snapshots: {{enabled: false}}\n  events: {{pollInterval: 1s}}\n{schema}  writer: {limits}\n  replica: {limits}\n"
         );
         let directory = tempfile::Builder::new().prefix("slipstream-bench-").tempdir()?;
         let graph_file = directory.path().join("graph.yaml");
         std::fs::write(&graph_file, &resource)?;
+        let resource = match servers {
+            Some(servers) => {
+                servers.name_in(&graph_file)?;
+                std::fs::read_to_string(&graph_file)?
+            }
+            None => resource,
+        };
         let local = LocalProcess::start(LocalSettings {
             binary: find_binary()?,
             graph_file,
@@ -75,7 +100,7 @@ impl RunningGraph {
             log_file: directory.path().join("local.log"),
             base_port: free_base_port()?,
             detached: false,
-            remote: None,
+            remote: servers.map(Servers::environment),
         })?;
         let mut graph = Self {
             local,
@@ -96,6 +121,18 @@ impl RunningGraph {
         std::fs::write(&new, text)?;
         std::fs::rename(new, &self.local.settings.graph_file)?;
         self.wait_ready(replicas).await
+    }
+
+    /// Edits the resource: `from` becomes `to`.
+    pub(super) fn edit(&mut self, from: &str, to: &str) -> anyhow::Result<()> {
+        if !self.resource.contains(from) {
+            bail!("expected {from:?} in the resource, found none");
+        }
+        self.resource = self.resource.replace(from, to);
+        let new = self.directory.path().join("graph.yaml.new");
+        std::fs::write(&new, &self.resource)?;
+        std::fs::rename(new, &self.local.settings.graph_file)?;
+        Ok(())
     }
 
     /// Waits until the writer and that many replicas are ready at the same commit.
@@ -119,6 +156,14 @@ impl RunningGraph {
             answered,
             queryable: started.elapsed(),
         })
+    }
+
+    /// The database file of replica `number`, which has one graph.
+    pub(super) fn database_file(&self, number: u16) -> anyhow::Result<PathBuf> {
+        let graphs = self.directory.path().join(format!("data/replica-{number}/graph"));
+        let current = std::fs::read_to_string(graphs.join("CURRENT"))
+            .with_context(|| format!("failed to read CURRENT in {}", graphs.display()))?;
+        Ok(graphs.join(current.trim()).join("graph.kuzu"))
     }
 
     /// One Parquet body as one commit.

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use bench::figure::{Figure, markdown, table};
-use bench::{Effort, commit_cost, first_build, in_place, load, memory, page, visible};
+use bench::{Effort, commit_cost, first_build, in_place, load, memory, optimize, page, snapshot, visible};
 use clap::{Parser, ValueEnum};
 
 /// Measures Slipstream against its engines alone, as ratios within one run
@@ -41,6 +41,8 @@ enum Metric {
     CommitCost,
     Memory,
     InPlace,
+    Snapshot,
+    Optimize,
 }
 
 #[tokio::main]
@@ -77,5 +79,7 @@ async fn measure(metric: Metric, effort: &Effort) -> anyhow::Result<Vec<Figure>>
         Metric::CommitCost => commit_cost::run(effort).await,
         Metric::Memory => memory::run(effort).await,
         Metric::InPlace => in_place::run(effort).await,
+        Metric::Snapshot => snapshot::run(effort).await,
+        Metric::Optimize => optimize::run(effort).await,
     }
 }

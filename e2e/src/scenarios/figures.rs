@@ -1,7 +1,6 @@
 //! Figures that need no running pods: 200 graphs on the real API server, the time from a change of one to its objects, what
 //! the operator writes when nothing changes, and its memory.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crds::ReplicatedGraphDB;
@@ -10,7 +9,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::{ScenarioError, Scene, chart};
+use super::{ScenarioError, Scene, burst, chart};
 use crate::client::Node;
 use crate::objects::processes::Processes;
 use crate::objects::ready::LOOK;
@@ -19,8 +18,8 @@ use crate::report::{Latencies, millis, seconds};
 use crate::steps::{expect, expect_equal};
 use crate::wait::{Look, until_every};
 
-const GRAPHS: usize = 200;
-const RECONCILED: Duration = Duration::from_secs(180);
+pub(super) const GRAPHS: usize = 200;
+pub(super) const RECONCILED: Duration = Duration::from_secs(180);
 /// The promises.
 const APPLIED: Duration = Duration::from_secs(2);
 const MEMORY: u64 = 100 << 20;
@@ -58,15 +57,19 @@ pub(super) async fn run(scene: &mut Scene<'_>) -> Result<(), ScenarioError> {
         "at most 2 s",
         millis(p99),
     )?;
-    let burst = change_all(&space, "13s").await?;
+    let (burst, accepted) = burst::change_all(&space, "13s").await?;
     scene.figure(format!("the same, all {GRAPHS} changed at once"), burst.summary());
+    scene.figure(
+        "… of which the API server took to accept all changes",
+        seconds(accepted),
+    );
 
     let operator = Space::existing(&space.cluster, &space.client, chart::NAMESPACE);
     idle(scene, &operator).await?;
     memory(scene, &operator).await
 }
 
-fn name(number: usize) -> String {
+pub(super) fn name(number: usize) -> String {
     format!("g{number:03}")
 }
 
@@ -129,47 +132,7 @@ async fn change_each(space: &Space, interval: &str) -> Result<Latencies, Scenari
     Ok(latencies)
 }
 
-/// Changes all of them as fast as the API server takes it. One list for all is looked at, because two hundred waiting
-/// clients would measure each other.
-async fn change_all(space: &Space, interval: &str) -> Result<Latencies, ScenarioError> {
-    let graphs: Api<ReplicatedGraphDB> = space.api();
-    let patch = Patch::Merge(json!({"spec": {"events": {"pollInterval": interval}}}));
-    let mut changed = BTreeMap::new();
-    for number in 0..GRAPHS {
-        let graph = name(number);
-        graphs.patch(&graph, &PatchParams::default(), &patch).await?;
-        changed.insert(format!("{graph}-config"), Instant::now());
-    }
-    let config_maps: Api<ConfigMap> = space.api();
-    let text = format!("pollInterval: {interval}");
-    let mut latencies = Latencies::default();
-    until_every(
-        LOOK,
-        &format!("`{text}` in all ConfigMaps"),
-        RECONCILED,
-        async || {
-            let found = match config_maps.list(&ListParams::default()).await {
-                Ok(found) => found.items,
-                Err(error) => return Look::NotYet(error.to_string()),
-            };
-            for map in found.iter().filter(|map| has_text(map, &text)) {
-                let name = map.metadata.name.as_deref().unwrap_or_default();
-                if let Some(since) = changed.remove(name) {
-                    latencies.add(since.elapsed());
-                }
-            }
-            if changed.is_empty() {
-                Look::Found(())
-            } else {
-                Look::NotYet(format!("{} have the old one", changed.len()))
-            }
-        },
-    )
-    .await?;
-    Ok(latencies)
-}
-
-fn has_text(map: &ConfigMap, text: &str) -> bool {
+pub(super) fn has_text(map: &ConfigMap, text: &str) -> bool {
     map.data.iter().flatten().any(|(_, value)| value.contains(text))
 }
 

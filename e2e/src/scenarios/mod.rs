@@ -8,8 +8,10 @@
 //! Owns: what is done to the cluster and what must hold then. Does not own: how the cluster runs (`cluster`), how the
 //! API server is asked (`objects`).
 
+mod background;
 mod bad_resources;
 mod beside;
+mod burst;
 mod chart;
 mod chart_upgrade;
 mod deletion;
@@ -66,6 +68,7 @@ pub enum Scenario {
     TwoGraphs,
     UserContainer,
     HotCadence,
+    Background,
     Rolling,
     PvcGrows,
     Suspend,
@@ -89,7 +92,7 @@ pub struct Played {
 
 impl Scenario {
     /// All, in the order they are played.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Install,
         Self::Scale,
         Self::Hpa,
@@ -104,6 +107,7 @@ impl Scenario {
         Self::TwoGraphs,
         Self::UserContainer,
         Self::HotCadence,
+        Self::Background,
         Self::Rolling,
         Self::PvcGrows,
         Self::Suspend,
@@ -132,6 +136,7 @@ impl Scenario {
             Self::TwoGraphs => "two_graphs",
             Self::UserContainer => "user_container",
             Self::HotCadence => "hot_cadence",
+            Self::Background => "background",
             Self::Rolling => "rolling",
             Self::PvcGrows => "pvc_grows",
             Self::Suspend => "suspend",
@@ -169,6 +174,9 @@ impl Scenario {
             Self::TwoGraphs => "two graphs of one name in two namespaces do not touch each other",
             Self::UserContainer => "a user's container starts only when the sidecar beside it has caught up",
             Self::HotCadence => "a new cadence reaches running pods without a restart",
+            Self::Background => {
+                "snapshots, optimizer and scrubs follow the resource; a new replica starts from a snapshot"
+            }
             Self::Rolling => {
                 "a new pod template rolls replicas first, never below N-1 ready, the writer last"
             }
@@ -235,6 +243,7 @@ impl Scenario {
             Self::TwoGraphs => two_graphs::run(scene).await,
             Self::UserContainer => user_container::run(scene).await,
             Self::HotCadence => hot_cadence::run(scene).await,
+            Self::Background => background::run(scene).await,
             Self::Rolling => rolling::run(scene).await,
             Self::PvcGrows => pvc_grows::run(scene).await,
             Self::Suspend => suspend::run(scene).await,

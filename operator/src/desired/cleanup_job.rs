@@ -87,7 +87,9 @@ pub fn cleanup_job(graph: &Validated, observed: &Observed) -> Result<Job, Invali
 
 /// The writer's pod without what serves: so a user's `podTemplate` (pull secrets, tolerations, variables) counts here too.
 fn pod(graph: &Validated, image: &str) -> PodSpec {
-    let mut pod = pod::template(graph, Role::Writer, image).spec.unwrap_or_default();
+    let mut pod = pod::template(graph, Role::Writer, image, None)
+        .spec
+        .unwrap_or_default();
     let sidecar = [Some(&mut pod.containers), pod.init_containers.as_mut()]
         .into_iter()
         .flatten()

@@ -6,7 +6,8 @@
 //!
 //! **Stickiness.** A change of the operator must never restart a pod of an existing graph. So the sidecar's image is the
 //! one a graph was created with until `spec.image` says otherwise, and the snapshots next to this module pin every pod
-//! template to the byte. What a StatefulSet cannot change (its claim templates) stays as observed.
+//! template to the byte. What a StatefulSet cannot change (its claim templates) stays as observed. A change of what a
+//! sidecar reads only when it starts is the one part of the config that reaches a template: see `start_config`.
 //!
 //! **Order of updates.** Replicas roll first, the writer last: see `rollout`.
 
@@ -25,6 +26,7 @@ mod replica_deployment;
 mod rollout;
 mod service_accounts;
 mod services;
+mod start_config;
 mod volume_growth;
 mod writer_stateful_set;
 
@@ -45,6 +47,7 @@ use kube::core::DynamicObject;
 use crate::validate::Validated;
 
 pub use cleanup_job::{cleanup_job, cleanup_job_name};
+pub use config_map::config_map_name;
 pub use labels::{
     GRAPH_LABEL, IMAGE_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, ROLE_LABEL, TEMPLATE_ANNOTATION,
     replica_selector_text, role_selector_text,
@@ -87,6 +90,10 @@ pub struct Installation {
 pub struct Observed {
     /// How the operator was installed.
     pub installation: Arc<Installation>,
+    /// The sidecar image in the resource's status: known even when the workloads are gone.
+    pub image_before: Option<String>,
+    /// ConfigMap `<graph>-config`.
+    pub config_map: Option<Arc<ConfigMap>>,
     /// StatefulSet `<graph>-writer`.
     pub writer: Option<Arc<StatefulSet>>,
     /// Deployment `<graph>-replica`.
@@ -104,6 +111,8 @@ impl Observed {
     pub fn nothing(installation: Arc<Installation>) -> Self {
         Self {
             installation,
+            image_before: None,
+            config_map: None,
             writer: None,
             replica: None,
             data_claim: None,
@@ -152,11 +161,12 @@ pub struct Objects {
 /// Decides every object of a graph. Equal input gives equal output, to the byte.
 pub fn desired(graph: &Validated, observed: &Observed) -> Objects {
     let image = image::sidecar_image(graph, observed);
-    let replica_template = pod::template(graph, Role::Replica, &image);
-    let writer_template = pod::template(graph, Role::Writer, &image);
+    let started_with = start_config::StartedWith::of(graph, observed);
+    let template = |role| pod::template(graph, role, &image, started_with.changed(graph, role));
+    let (replica_template, writer_template) = (template(Role::Replica), template(Role::Writer));
     let writer_waits = rollout::writer_waits(observed, &writer_template, &replica_template);
     Objects {
-        config_map: config_map::config_map(graph),
+        config_map: config_map::config_map(graph, &started_with),
         writer_service_account: service_accounts::service_account(graph, Role::Writer),
         replica_service_account: service_accounts::service_account(graph, Role::Replica),
         writer_headless_service: services::writer_headless(graph),

@@ -5,7 +5,8 @@
 //! how a template is laid over, and when a new template reaches the pods (`rollout`).
 //!
 //! Nothing here may depend on the operator's version or on the config's content: a difference restarts pods. The config
-//! is mounted whole, so that an edit arrives in running pods.
+//! is mounted whole, so that an edit arrives in running pods. The one exception is what a sidecar reads only when it starts, once
+//! that has changed (`start_config`).
 
 use k8s_openapi::{
     api::core::v1::{
@@ -18,10 +19,11 @@ use k8s_openapi::{
 use super::{
     Role,
     config_map::CONFIG_KEY,
-    labels::{role_labels, role_name, role_selector},
+    labels::{owned, role_labels, role_name, role_selector},
     overlay,
     pod_inputs::{CONFIG_DIRECTORY, DATA_DIRECTORY, environment, mounts, volumes},
     pod_security::{container_security, pod_security},
+    start_config::START_CONFIG_ANNOTATION,
 };
 use crate::validate::Validated;
 
@@ -36,13 +38,22 @@ const DRAIN_SECONDS: i64 = 5;
 /// Enough for a writer to finish the commit at hand and to answer its clients.
 const TERMINATION_SECONDS: i64 = 60;
 
-/// The pod template of a role.
-pub(super) fn template(graph: &Validated, role: Role, image: &str) -> PodTemplateSpec {
+/// The pod template of a role. `start_config` says what it starts with, where that has changed since the graph was made.
+pub(super) fn template(
+    graph: &Validated,
+    role: Role,
+    image: &str,
+    start_config: Option<String>,
+) -> PodTemplateSpec {
     let overlay = match role {
         Role::Writer => &graph.spec().writer.pod_template,
         Role::Replica => &graph.spec().replica.pod_template,
     };
-    overlay::lay_over(own_template(graph, role, image), overlay.as_ref())
+    let mut own = own_template(graph, role, image);
+    if let (Some(hash), Some(metadata)) = (start_config, &mut own.metadata) {
+        metadata.annotations = Some(owned([(START_CONFIG_ANNOTATION, &hash)]));
+    }
+    overlay::lay_over(own, overlay.as_ref())
 }
 
 fn own_template(graph: &Validated, role: Role, image: &str) -> PodTemplateSpec {

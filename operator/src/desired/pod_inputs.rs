@@ -81,7 +81,7 @@ pub(super) fn volumes(graph: &Validated, role: Role) -> Vec<Volume> {
     let mut volumes = vec![Volume {
         name: CONFIG_VOLUME.to_owned(),
         config_map: Some(ConfigMapVolumeSource {
-            name: config_map_name(graph),
+            name: config_map_name(graph.name()),
             ..ConfigMapVolumeSource::default()
         }),
         ..Volume::default()

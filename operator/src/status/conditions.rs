@@ -226,15 +226,21 @@ fn degraded(mut troubles: Vec<(Reason, String)>) -> Verdict {
 }
 
 /// Reasons of `Degraded`, the cause before its effects.
-const ROOTS: [Reason; 8] = [
+const ROOTS: [Reason; 14] = [
     Reason::InvalidSpec,
     Reason::ApplyFailed,
     Reason::MemberUnreachable,
     Reason::StoreUnreachable,
     Reason::PodFailing,
+    Reason::Diverged,
     Reason::ReplicaLagging,
+    Reason::ConfigRejected,
     Reason::EventsUnreachable,
     Reason::VolumeCannotGrow,
+    Reason::SnapshotFailing,
+    Reason::SnapshotOverdue,
+    Reason::OptimizerFailing,
+    Reason::ScrubFailing,
 ];
 
 fn shortened(mut message: String) -> String {

@@ -6,6 +6,7 @@
 //! that its lag grows with the head.
 //! Owns: every field of the status. Does not own: the reading of pods (`members`), the writing (`controller`).
 
+mod background;
 mod conditions;
 mod head;
 mod pacing;
@@ -66,6 +67,10 @@ pub(crate) struct Facts<'a> {
     pub rollout: &'a Rollout,
     /// Pods that count, and what they answered.
     pub readings: &'a [Reading],
+    /// Why snapshots are overdue, if they are.
+    pub snapshot_overdue: Option<&'a str>,
+    /// The sidecars' image; none where it was not decided this time.
+    pub image: Option<&'a str>,
     /// The status as it is.
     pub previous: Option<&'a ReplicatedGraphDBStatus>,
 }
@@ -110,14 +115,18 @@ pub(crate) fn status(facts: &Facts<'_>, now: Timestamp) -> ReplicatedGraphDBStat
         max_lag_commits: reported.map(|member| member.lag_commits).max(),
         head,
         writer: writer(facts),
-        last_snapshot: facts.previous.and_then(|previous| previous.last_snapshot.clone()),
-        last_optimize: facts.previous.and_then(|previous| previous.last_optimize.clone()),
+        image: facts
+            .image
+            .map(str::to_owned)
+            .or_else(|| facts.previous?.image.clone()),
         conditions: facts
             .previous
             .map(|previous| previous.conditions.clone())
             .unwrap_or_default(),
         members,
+        ..ReplicatedGraphDBStatus::default()
     };
+    background::set_all(&mut status, facts.readings, facts.previous);
     conditions::set_all(&mut status, facts, Time(now));
     status
 }
@@ -185,10 +194,17 @@ fn member(facts: &Facts<'_>, reading: &Reading, head_seq: u64, now: Timestamp) -
             .filter(|previous| previous.state == state)
             .and_then(|previous| previous.since.clone())
             .or(Some(Time(now))),
+        last_scrub: match answer {
+            Some(answer) => answer.scrub.last.as_ref().map(background::last_scrub),
+            None => previous.and_then(|previous| previous.last_scrub.clone()),
+        },
     }
 }
 
 fn state(facts: &Facts<'_>, reading: &Reading, answer: &Answer, lag_commits: u64) -> MemberState {
+    if answer.state == "diverged" {
+        return MemberState::Diverged;
+    }
     if answer.seq.is_none() || answer.state == "starting" {
         return MemberState::Bootstrapping;
     }

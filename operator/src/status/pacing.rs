@@ -1,7 +1,8 @@
 //! Whether a status is worth a write.
 //!
 //! Equal status is never written. What a person or a machine acts on (conditions, counts, states) is written at once;
-//! figures that move with every commit (head, watermarks, lag) at most every few seconds.
+//! figures that move by themselves (head, watermarks, lag, what background work did last and when it is due) at most every few
+//! seconds.
 
 use std::time::Duration;
 
@@ -28,8 +29,14 @@ fn without_figures(status: &ReplicatedGraphDBStatus) -> ReplicatedGraphDBStatus 
     let mut status = status.clone();
     status.head = None;
     status.max_lag_commits = None;
+    (status.last_snapshot, status.next_snapshot) = (None, None);
+    (status.last_optimize, status.next_optimize) = (None, None);
+    for connection in [&mut status.store, &mut status.events].into_iter().flatten() {
+        connection.error = None;
+    }
     for member in &mut status.members {
         (member.seq, member.lag_commits, member.lag_seconds) = (0, 0, 0);
+        member.last_scrub = None;
     }
     for condition in &mut status.conditions {
         condition.message.clear();

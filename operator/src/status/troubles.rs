@@ -1,11 +1,11 @@
-//! What is wrong with a graph: the refused resource or object first, then each member, then the volume.
+//! What is wrong with a graph: the refused resource or object first, then each member and its background work, then the volume.
 //!
 //! Owns: what counts as wrong, and the sentence that names it. Does not own: which comes first in `Degraded` (`conditions`).
 
 use crds::{MemberRole, MemberState, MemberStatus, Reason, ReplicatedGraphDBStatus};
 
 use super::{Facts, Standing};
-use crate::members::Reading;
+use crate::members::{Answer, Reading};
 
 /// Everything that is wrong, in the members' order.
 pub(super) fn troubles(status: &ReplicatedGraphDBStatus, facts: &Facts<'_>) -> Vec<(Reason, String)> {
@@ -19,6 +19,9 @@ pub(super) fn troubles(status: &ReplicatedGraphDBStatus, facts: &Facts<'_>) -> V
     }
     for (reading, member) in facts.readings.iter().zip(&status.members) {
         troubles.extend(troubles_of(reading, member));
+    }
+    if let Some(why) = facts.snapshot_overdue {
+        troubles.push((Reason::SnapshotOverdue, why.to_owned()));
     }
     if let Some(why) = &facts.rollout.volume_note {
         troubles.push((Reason::VolumeCannotGrow, why.clone()));
@@ -53,6 +56,22 @@ fn troubles_of(reading: &Reading, member: &MemberStatus) -> Vec<(Reason, String)
             let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
             troubles.push((Reason::ReplicaLagging, format!("{name} lags by {lag}{detail}")));
         }
+        MemberState::Diverged => {
+            let answer = reading.answer.as_ref();
+            let detail = answer.and_then(|answer| {
+                let found = answer
+                    .scrub
+                    .last
+                    .as_ref()
+                    .and_then(|last| last.difference.as_ref());
+                answer.state_detail.as_ref().or(found)
+            });
+            let detail = detail.map(|detail| format!(": {detail}")).unwrap_or_default();
+            troubles.push((
+                Reason::Diverged,
+                format!("{name} differs from the tables and is built anew{detail}"),
+            ));
+        }
         MemberState::Bootstrapping | MemberState::Ready | MemberState::Rebuilding => {
             if let Some(why) = &reading.waiting {
                 troubles.push((Reason::PodFailing, format!("{name}: {why}")));
@@ -83,5 +102,36 @@ fn troubles_of(reading: &Reading, member: &MemberStatus) -> Vec<(Reason, String)
         let message = format!("{name} cannot reach NATS and polls instead: {error}");
         troubles.push((Reason::EventsUnreachable, message));
     }
+    troubles.extend(background(&name, answer));
     troubles
+}
+
+/// What a member's background work says went wrong.
+fn background<'a>(name: &'a str, answer: &'a Answer) -> impl Iterator<Item = (Reason, String)> + 'a {
+    let said = [
+        (
+            Reason::ConfigRejected,
+            &answer.settings.error,
+            "goes on with its older config",
+        ),
+        (
+            Reason::SnapshotFailing,
+            &answer.snapshots.error,
+            "failed to take a snapshot",
+        ),
+        (
+            Reason::OptimizerFailing,
+            &answer.optimizer.error,
+            "failed to optimize",
+        ),
+        (
+            Reason::ScrubFailing,
+            &answer.scrub.error,
+            "failed to compare its graph with the tables",
+        ),
+    ];
+    said.into_iter().filter_map(move |(reason, error, what)| {
+        let error = error.as_ref()?;
+        Some((reason, format!("{name} {what}: {error}")))
+    })
 }

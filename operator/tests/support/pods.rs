@@ -1,8 +1,8 @@
 //! Pods that answer `/v1/status`, on loopback addresses of their own.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::extract::State;
 use axum::{Json, Router, routing::get};
@@ -16,6 +16,8 @@ pub(crate) struct Sidecar {
     pub asked: Arc<AtomicUsize>,
     /// Its watermark.
     pub seq: Arc<AtomicU64>,
+    /// What it says besides.
+    pub also: Arc<Mutex<Value>>,
 }
 
 impl Sidecar {
@@ -39,10 +41,15 @@ async fn status(State(sidecar): State<Sidecar>) -> Json<Value> {
     sidecar.asked.fetch_add(1, Ordering::SeqCst);
     let seq = sidecar.seq.load(Ordering::SeqCst);
     let tx_id = format!("01900000-0000-7000-8000-{seq:012}");
-    Json(json!({
+    let mut answer = json!({
         "role": "writer", "state": "following", "seq": seq, "tx_id": tx_id, "timestamp": "2026-01-01T00:00:00Z",
         "head": {"seq": seq, "tx_id": tx_id}, "lag_commits": 0, "lag_ms": 0, "epoch": 1, "ready": true
-    }))
+    });
+    let also = sidecar.also.lock().unwrap().clone();
+    if let (Some(answer), Value::Object(also)) = (answer.as_object_mut(), also) {
+        answer.extend(also);
+    }
+    Json(answer)
 }
 
 /// A pod of graph `graph` that the kubelet calls ready.

@@ -1,11 +1,11 @@
 //! `/metrics` in Prometheus' text format, and the measuring of requests.
 //!
-//! Names carry units. Where the node stands is set at each scrape, so that a position is never older than the scrape.
+//! Names carry units (`metric_names`). Where the node stands is set at each scrape, so that a position is never older than the scrape.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use ::metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use ::metrics::{counter, gauge, histogram};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::middleware::Next;
@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use tokio::time::Instant;
 
-use super::{ApiState, probes};
+use super::{ApiState, metric_names, probes};
 use crate::node::{ProgressView, Role};
 
 /// Upper bounds of histograms in seconds; commit to visible is asked for at 50 and 150 ms.
@@ -60,7 +60,7 @@ fn install() -> Result<Metrics, MetricsError> {
     let recorder = builder.build_recorder();
     let handle = recorder.handle();
     ::metrics::set_global_recorder(recorder).map_err(|error| MetricsError(error.to_string()))?;
-    describe();
+    metric_names::describe();
     let upkeep = handle.clone();
     let thread = std::thread::Builder::new()
         .name("metrics-upkeep".to_owned())
@@ -72,44 +72,6 @@ fn install() -> Result<Metrics, MetricsError> {
         });
     thread.map_err(|error| MetricsError(error.to_string()))?;
     Ok(Metrics { handle })
-}
-
-fn describe() {
-    describe_gauge!("slipstream_watermark_seq", "Commit that readers of this node see");
-    describe_gauge!("slipstream_head_seq", "Newest commit that this node knows of");
-    describe_gauge!("slipstream_lag_commits", "Commits between watermark and head");
-    describe_gauge!(
-        "slipstream_lag_seconds",
-        Unit::Seconds,
-        "Age of the oldest commit that is not applied; 0 if none"
-    );
-    describe_gauge!(
-        "slipstream_staleness_seconds",
-        Unit::Seconds,
-        "How old the served state may be"
-    );
-    describe_gauge!(
-        "slipstream_epoch",
-        "Writer incarnation of the newest commit, or of this writer"
-    );
-    describe_gauge!("slipstream_ready", "1 if /readyz answers 200");
-    describe_gauge!("slipstream_queries_running", "Queries that hold a permit");
-    describe_counter!("slipstream_queries_total", "Queries ended, by outcome");
-    describe_counter!("slipstream_query_rows_total", "Rows of answers");
-    describe_histogram!(
-        "slipstream_query_duration_seconds",
-        Unit::Seconds,
-        "From start to the end of the answer"
-    );
-    describe_counter!(
-        "slipstream_http_requests_total",
-        "Requests by route, method and status"
-    );
-    describe_histogram!(
-        "slipstream_http_request_duration_seconds",
-        Unit::Seconds,
-        "Until the answer's headers"
-    );
 }
 
 /// Measures every request, by route (not by path, whose number has no bound).
@@ -162,6 +124,7 @@ fn set_position(state: &ApiState, view: &ProgressView) {
     set("slipstream_head_seq", view.head.seq.0 as f64);
     set("slipstream_lag_commits", view.lag_commits() as f64);
     set("slipstream_lag_seconds", seconds(view.lag_ms(now)));
+    set("slipstream_store_up", if view.store.ok { 1.0 } else { 0.0 });
     set("slipstream_epoch", view.epoch.0 as f64);
     set(
         "slipstream_ready",

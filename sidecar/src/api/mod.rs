@@ -4,6 +4,8 @@
 //! POST /v1/transactions        transactions ─┐
 //! POST /v1/tables/{table}/rows bulk ─────────┴─> Writer
 //! POST /v1/query               query ─> query_guard ─> floors ─> Graph ─> answer/ (JSON | NDJSON | Arrow)
+//! POST /v1/scrub               scrub ─> scrub::ScrubKeeper
+//! POST /v1/snapshots           snapshots ─> snapshot::Snapshotter (replicas)
 //! GET  /v1/status, /v1/commits status        GET /healthz, /readyz  probes        GET /metrics  metrics
 //! ```
 //!
@@ -15,6 +17,7 @@ mod answer;
 mod bulk;
 mod drain;
 mod floors;
+mod metric_names;
 mod metrics;
 mod probes;
 mod problem;
@@ -22,6 +25,8 @@ mod problem_from;
 mod query;
 mod query_run;
 mod request;
+mod scrub;
+mod snapshots;
 mod status;
 mod trace;
 mod transactions;
@@ -49,6 +54,8 @@ pub use self::metrics::{Metrics, MetricsError};
 use self::problem::{Problem, ProblemKind};
 use crate::commit_log::CommitLog;
 use crate::node::{LocalGraph, Progress, Role};
+use crate::scrub::ScrubRequests;
+use crate::snapshot::SnapshotRequests;
 use crate::writer::Writer;
 
 /// How long requests may go on after shutdown was asked for.
@@ -76,6 +83,10 @@ pub struct ApiState {
     pub queries: Arc<Semaphore>,
     pub settings: ApiSettings,
     pub status_extra: StatusExtra,
+    /// Where a snapshot is asked for; none on the writer.
+    pub snapshots: Option<SnapshotRequests>,
+    /// Compares the graph with Lance when asked to.
+    pub scrub: ScrubRequests,
     /// Rung when a reader waits for a commit: look at the log now.
     pub wake: Arc<Notify>,
 }
@@ -117,6 +128,8 @@ pub fn router(state: ApiState) -> Router {
         .route("/v1/status", get(status::status))
         .route("/v1/commits", get(status::commits))
         .route("/v1/schema", get(status::schema))
+        .route("/v1/scrub", post(scrub::scrub))
+        .route("/v1/snapshots", post(snapshots::take))
         .route("/healthz", get(probes::healthz))
         .route("/readyz", get(probes::readyz))
         .route("/metrics", get(metrics::scrape))

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::ApiState;
 use super::problem::{Problem, ProblemKind};
+use super::status::shown_state;
 use crate::node::{NodeState, ProgressView, Role};
 
 /// 200 while the process serves; 503 once it is fenced and about to end.
@@ -27,12 +28,15 @@ pub(super) async fn readyz(State(state): State<Arc<ApiState>>) -> Result<&'stati
 
 /// Whether the node is ready now.
 pub(super) fn ready(state: &ApiState) -> Result<(), Problem> {
-    let bounds = state.readiness.borrow().clone();
+    let (bounds, view) = (state.readiness.borrow().clone(), state.progress.view());
     let node = Node {
         role: state.role,
         has_graph: state.local.current().is_some(),
         takes_writes: state.writer.get().is_some(),
-        view: &state.progress.view(),
+        view: &ProgressView {
+            state: shown_state(&view.state, &state.local),
+            ..view
+        },
     };
     node.ready(&bounds, state.progress.clock().now())
 }
@@ -50,6 +54,9 @@ impl Node<'_> {
         match &self.view.state {
             NodeState::Starting => return Err(not_ready("the node is starting".to_owned())),
             NodeState::Fenced(detail) => return Err(not_ready(format!("this writer was fenced: {detail}"))),
+            NodeState::Diverged(detail) => {
+                return Err(not_ready(format!("the graph differed from Lance: {detail}")));
+            }
             NodeState::Building | NodeState::Following | NodeState::Degraded(_) => {}
         }
         if !self.has_graph {
@@ -187,6 +194,7 @@ mod tests {
     fn nobody_is_ready_who_starts_is_fenced_or_has_no_graph() {
         let fenced = NodeState::Fenced("by epoch 2".to_owned());
         let degraded = NodeState::Degraded("the store is away".to_owned());
+        let diverged = NodeState::Diverged("table Package: a row is missing".to_owned());
         for (state, role, has_graph, takes_writes, ready) in [
             (NodeState::Following, Role::Replica, true, false, true),
             (NodeState::Building, Role::Replica, true, false, true),
@@ -196,6 +204,8 @@ mod tests {
             (NodeState::Following, Role::Writer, true, true, true),
             (NodeState::Following, Role::Writer, true, false, false),
             (fenced, Role::Writer, true, true, false),
+            (diverged.clone(), Role::Replica, true, false, false),
+            (diverged, Role::Writer, true, true, false),
         ] {
             let (view, now) = view(state, 5, 5, 0);
             let node = Node {

@@ -20,6 +20,9 @@ pub(super) enum ProblemKind {
     MethodNotAllowed,
     NotAcceptable,
     IdempotencyConflict,
+    WriterTakesNoSnapshots,
+    SnapshotUnderWay,
+    SnapshotFailed,
     BodyTooLarge,
     UnsupportedMediaType,
     Refused,
@@ -31,6 +34,7 @@ pub(super) enum ProblemKind {
     FloorNotReached,
     NoGraph,
     NotReady,
+    ScrubFailed,
     LogUnavailable,
     Busy,
     OutcomeUnknown,
@@ -71,6 +75,17 @@ impl ProblemKind {
                 "idempotency-conflict",
                 "The idempotency key was used for another request",
             ),
+            Self::WriterTakesNoSnapshots => (
+                S::CONFLICT,
+                "writer-takes-no-snapshots",
+                "Only replicas take snapshots",
+            ),
+            Self::SnapshotUnderWay => (
+                S::CONFLICT,
+                "snapshot-under-way",
+                "Another replica takes a snapshot",
+            ),
+            Self::SnapshotFailed => (S::SERVICE_UNAVAILABLE, "snapshot-failed", "No snapshot was taken"),
             Self::BodyTooLarge => (
                 S::PAYLOAD_TOO_LARGE,
                 "body-too-large",
@@ -106,6 +121,11 @@ impl ProblemKind {
             ),
             Self::NoGraph => (S::SERVICE_UNAVAILABLE, "no-graph", "This node has no graph yet"),
             Self::NotReady => (S::SERVICE_UNAVAILABLE, "not-ready", "This node is not ready"),
+            Self::ScrubFailed => (
+                S::SERVICE_UNAVAILABLE,
+                "scrub-failed",
+                "The graph could not be compared with its tables",
+            ),
             Self::LogUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "log-unavailable",

@@ -72,12 +72,7 @@ pub(super) async fn answer(
     // The state may have grown too old while other queries ran.
     floors::wait(&state, &floor, deadline).await?;
 
-    let graph = state.local.current().ok_or_else(|| {
-        Problem::new(
-            ProblemKind::NoGraph,
-            "this node has no graph yet; it is being built from the store",
-        )
-    })?;
+    let graph = state.local.current().ok_or_else(|| no_graph(&state))?;
     let timeout = deadline.saturating_duration_since(Instant::now());
     let request = QueryRequest {
         text: body.query,
@@ -133,6 +128,14 @@ fn within(name: &str, asked: Option<u64>, default: u64, max: u64) -> Result<u64,
 
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn no_graph(state: &ApiState) -> Problem {
+    let why = match state.local.difference() {
+        Some(_) => "this node's graph differed from Lance and is given up; another is being built",
+        None => "this node has no graph yet; it is being built from the store",
+    };
+    Problem::new(ProblemKind::NoGraph, why)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use super::probes;
 use super::problem::{Problem, ProblemKind};
 use super::request::url_parameters;
 use crate::ids::Seq;
-use crate::node::NodeState;
+use crate::node::{LocalGraph, NodeState};
 
 const DEFAULT_COMMITS: usize = 100;
 const MAX_COMMITS: usize = 1000;
@@ -21,7 +21,8 @@ const MAX_COMMITS: usize = 1000;
 /// The node's position, and what the node adds to it.
 pub(super) async fn status(State(state): State<Arc<ApiState>>) -> Json<Value> {
     let (view, now) = (state.progress.view(), state.progress.clock().now());
-    let (name, detail) = state_name(&view.state);
+    let shown = shown_state(&view.state, &state.local);
+    let (name, detail) = state_name(&shown);
     let own = json!({
         "graph": {"namespace": state.graph_name.namespace, "name": state.graph_name.name},
         "role": state.role,
@@ -49,12 +50,21 @@ pub(super) async fn status(State(state): State<Arc<ApiState>>) -> Json<Value> {
     Json(Value::Object(fields))
 }
 
+/// What a node is doing, for people. A difference stays until another graph is there, whatever is done about it meanwhile.
+pub(super) fn shown_state(state: &NodeState, local: &LocalGraph) -> NodeState {
+    match (state, local.difference()) {
+        (NodeState::Fenced(_), _) | (_, None) => state.clone(),
+        (_, Some(difference)) => NodeState::Diverged(difference),
+    }
+}
+
 /// A word for the state, and why, where there is a reason.
 pub(super) fn state_name(state: &NodeState) -> (&'static str, Option<&str>) {
     match state {
         NodeState::Starting => ("starting", None),
         NodeState::Building => ("building", None),
         NodeState::Following => ("following", None),
+        NodeState::Diverged(detail) => ("diverged", Some(detail)),
         NodeState::Degraded(detail) => ("degraded", Some(detail)),
         NodeState::Fenced(detail) => ("fenced", Some(detail)),
     }

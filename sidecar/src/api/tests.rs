@@ -18,6 +18,7 @@ use crate::node::NodeState;
 struct Node {
     router: Router,
     progress: Progress,
+    local: Arc<LocalGraph>,
     log: CommitLog,
     wake: Arc<Notify>,
     _data: tempfile::TempDir,
@@ -28,6 +29,7 @@ async fn node(role: Role, store: &str) -> Node {
     let (local, _) = LocalGraph::open(data.path(), EngineLimits::default())
         .await
         .unwrap();
+    let local = Arc::new(local);
     let log = CommitLog::new(crate::store::open(&format!("memory://api-{store}")).unwrap());
     let progress = Progress::new(role, Clock::default());
     let wake = Arc::new(Notify::new());
@@ -38,7 +40,7 @@ async fn node(role: Role, store: &str) -> Node {
             name: "debian".to_owned(),
         },
         progress: progress.clone(),
-        local: Arc::new(local),
+        local: local.clone(),
         log: log.clone(),
         writer: Arc::default(),
         readiness: watch::channel(crds::Readiness::default()).1,
@@ -49,11 +51,14 @@ async fn node(role: Role, store: &str) -> Node {
             ..ApiSettings::default()
         },
         status_extra: Arc::new(|| Map::from_iter([("pid".to_owned(), json!(42))])),
+        snapshots: None,
+        scrub: crate::scrub::ScrubRequests::nobody(),
         wake: wake.clone(),
     };
     Node {
         router: router(state),
         progress,
+        local,
         log,
         wake,
         _data: data,
@@ -87,6 +92,7 @@ impl Node {
             timestamp: now,
             kind: CommitKind::Data,
             tables: VersionMap::default(),
+            manifests: Default::default(),
             changed: Vec::new(),
             schema_version: Seq(0),
             schema: None,
@@ -263,6 +269,90 @@ async fn status_commits_and_probes_tell_where_the_node_stands() {
     assert_eq!(
         (&after["state"], &after["state_detail"]),
         (&json!("fenced"), &json!("by epoch 2"))
+    );
+}
+
+#[tokio::test]
+async fn a_node_whose_graph_differed_says_so_and_answers_nobody() {
+    let node = node(Role::Replica, "diverged").await;
+    node.local.diverged("table Package: a row is missing");
+    // Whatever the follower says about its work meanwhile.
+    for state in [NodeState::Following, NodeState::Building] {
+        node.progress.set_state(state);
+        let (_, status) = node.get("/v1/status").await;
+        assert_eq!(
+            (&status["state"], &status["state_detail"], &status["ready"]),
+            (
+                &json!("diverged"),
+                &json!("table Package: a row is missing"),
+                &json!(false)
+            )
+        );
+    }
+    let (status, problem) = node.get("/readyz").await;
+    assert_eq!(
+        (status, &problem["detail"]),
+        (
+            503,
+            &json!("the graph differed from Lance: table Package: a row is missing")
+        )
+    );
+    assert_eq!(node.get("/healthz").await.0, 200, "a restart would not heal it");
+    let (status, problem) = node.post("/v1/query", r#"{"query": "RETURN 1"}"#).await;
+    assert_eq!(
+        (status, &problem["type"]),
+        (503, &json!("https://slipstream.dev/problems/no-graph"))
+    );
+    let (status, problem) = node.post("/v1/scrub", "").await;
+    assert_eq!(
+        (status, &problem["detail"]),
+        (503, &json!("this node has no graph to compare"))
+    );
+}
+
+#[tokio::test]
+async fn status_reports_what_the_background_work_did() {
+    let node = node(Role::Writer, "reports").await;
+    node.progress.store_failed(&"connection refused");
+    node.progress.reports().update(|view| {
+        view.scrub.error = Some("the store is away".to_owned());
+        view.settings.error = Some("line 3".to_owned());
+    });
+    let (_, status) = node.get("/v1/status").await;
+    assert_eq!(
+        (&status["scrub"]["error"], &status["settings"]["error"]),
+        (&json!("the store is away"), &json!("line 3"))
+    );
+    for (report, fields) in [
+        (
+            "snapshots",
+            &["last", "next_due", "retained", "running", "error"][..],
+        ),
+        (
+            "optimizer",
+            &[
+                "last",
+                "next_due",
+                "running",
+                "freed_bytes",
+                "trimmed_commits",
+                "error",
+            ],
+        ),
+        ("scrub", &["last", "next_due", "running", "error"]),
+        ("settings", &["generation", "error", "pending"]),
+    ] {
+        let found = status[report].as_object().unwrap();
+        for field in fields {
+            assert!(found.contains_key(*field), "{report}.{field} in {found:?}");
+        }
+    }
+    let (_, text) = node.get("/metrics").await;
+    assert!(
+        text.as_str()
+            .unwrap()
+            .contains("slipstream_store_up{role=\"writer\"} 0"),
+        "{text}"
     );
 }
 

@@ -10,7 +10,7 @@ use crate::store::{self, Key, PROBES, Store, StoreError};
 
 /// What is below the root (protocol.md, storage layout), in the order of removal: the log goes before the tables, so that
 /// half of a graph is never taken for a whole one.
-const DIRECTORIES: [&str; 5] = ["replicas", PROBES, "commits", "kuzu-snapshots", "lance"];
+const DIRECTORIES: [&str; 6] = ["replicas", "duties", PROBES, "commits", "kuzu-snapshots", "lance"];
 /// Last: while it is there, its epoch is not used again.
 const CLAIM: &str = "writer.json";
 /// Objects per step: what S3 deletes with one request.

@@ -51,6 +51,9 @@ pub enum CliError {
     Argument(String),
     #[error(transparent)]
     Local(#[from] LocalError),
+    /// A comparison found that graphs are not what their tables hold, or could not be made.
+    #[error("{0}")]
+    Verify(String),
     /// Something is left that was to be removed.
     #[error(transparent)]
     Cleanup(#[from] crate::cleanup::CleanupError),

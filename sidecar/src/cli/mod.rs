@@ -3,7 +3,8 @@
 //! ```text
 //! main ── Cli ─┬─ writer, replica ──> main (roles)
 //!              ├─ local ────────────> local/
-//!              ├─ load ─ query ─ status ─ log ──> server ──> a node's HTTP API
+//!              ├─ load ─ query ─ status ─ log ─ verify ──> server ──> a node's HTTP API
+//!              ├─ snapshot ─────────> a replica's HTTP API, or the store (snapshot/)
 //!              ├─ validate ─────────> crds
 //!              └─ cleanup ──────────> cleanup/
 //! ```
@@ -15,8 +16,10 @@ pub mod cleanup;
 pub mod load;
 pub mod log;
 pub mod query;
+pub mod snapshot;
 pub mod status;
 pub mod validate;
+pub mod verify;
 
 mod error;
 mod members;
@@ -68,6 +71,10 @@ pub enum Command {
     Log(log::LogArgs),
     /// Check a resource file and say what it means
     Validate(validate::ValidateArgs),
+    /// Take, show, check and restore snapshots
+    Snapshot(snapshot::SnapshotArgs),
+    /// Compare every node's graph with the tables it was derived from
+    Verify(verify::VerifyArgs),
     /// Remove what a graph leaves outside Kubernetes: leases, JetStream consumers and, if asked for, its data
     Cleanup(cleanup::CleanupArgs),
 }

@@ -32,14 +32,27 @@ pub struct StatusArgs {
 /// # Errors
 /// When no node answers at all.
 pub async fn run(args: StatusArgs) -> Result<(), CliError> {
+    let members = find(&args.server).await?;
+    match args.output {
+        Output::Table => print(&status_table(&members).to_string()),
+        Output::Json => print(&pretty(&members.iter().map(as_json).collect::<Vec<_>>())),
+    }
+    Ok(())
+}
+
+/// The nodes at `servers`, or those that `slipstream local` runs, and what each says about itself.
+///
+/// # Errors
+/// When no node answers at all.
+pub(super) async fn find(servers: &[String]) -> Result<Vec<Member>, CliError> {
     let client = Client::builder()
         .no_proxy()
         .build()
         .map_err(|error| CliError::Argument(with_causes(&error)))?;
-    let members = if args.server.is_empty() {
+    let members = if servers.is_empty() {
         local_members(&client).await
     } else {
-        named(&client, &args.server).await?
+        named(&client, servers).await?
     };
     if members
         .iter()
@@ -53,11 +66,7 @@ pub async fn run(args: StatusArgs) -> Result<(), CliError> {
                 .to_owned(),
         });
     }
-    match args.output {
-        Output::Table => print(&status_table(&members).to_string()),
-        Output::Json => print(&pretty(&members.iter().map(as_json).collect::<Vec<_>>())),
-    }
-    Ok(())
+    Ok(members)
 }
 
 async fn named(client: &Client, addresses: &[String]) -> Result<Vec<Member>, CliError> {

@@ -1,9 +1,11 @@
 //! The commit log: `commits/<seq>.json`, one object per commit, created with put-if-absent.
 //!
-//! Owns: the record's form, reading in order, finding the head, and the one durable step that makes a commit.
+//! Owns: the record's form and checksum, reading in order, finding the head, and the one durable step that makes a commit.
 //! Does not own: what a commit contains (writer) or what is done with it (replica).
 
 mod record;
+mod seal;
+mod trim;
 
 use std::sync::Arc;
 
@@ -42,6 +44,7 @@ pub enum Append {
 pub enum LogError {
     #[error("failed to reach the commit log: {0}")]
     Store(#[from] StoreError),
+    /// Nobody can tell what the commit was: bring the object back from a copy of the bucket.
     #[error("commit record {key} is damaged: {detail}")]
     Damaged { key: String, detail: String },
     #[error("commit {missing} is missing from the log although commit {later} exists")]
@@ -151,7 +154,11 @@ impl CommitLog {
             key: key.to_string(),
             detail: error.to_string(),
         })?;
-        match self.store.put_if_absent(&key, Bytes::from(bytes)).await {
+        match self
+            .store
+            .put_if_absent(&key, Bytes::from(seal::seal(bytes)))
+            .await
+        {
             Ok(Put::Stored(_)) => Ok(Append::Committed),
             // A retry inside the store may have met our own first attempt: content decides here as well.
             Ok(Put::Refused) => self.decide(record).await,
@@ -195,7 +202,8 @@ fn parse(key: &Key, seq: Seq, bytes: &[u8]) -> Result<CommitRecord, LogError> {
         key: key.to_string(),
         detail,
     };
-    let record: CommitRecord = serde_json::from_slice(bytes).map_err(|error| damaged(error.to_string()))?;
+    let bytes = seal::unseal(bytes).map_err(damaged)?;
+    let record: CommitRecord = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
     if record.seq != seq {
         return Err(damaged(format!("expected seq {seq}, found {}", record.seq)));
     }
@@ -218,6 +226,7 @@ mod tests {
             timestamp: Utc::now(),
             kind: CommitKind::Data,
             tables: VersionMap::default(),
+            manifests: Default::default(),
             changed: Vec::new(),
             schema_version: Seq(0),
             schema: None,

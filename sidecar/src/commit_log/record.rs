@@ -7,6 +7,7 @@ use crds::GraphSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{Epoch, LanceVersion, Seq, TxId};
+use crate::lake::ManifestDigests;
 
 /// A commit. Holds the full version map, so that a node can join at any single record; only the schema is by reference
 /// (docs/decisions/0003-schema-in-the-log.md).
@@ -21,6 +22,9 @@ pub struct CommitRecord {
     pub kind: CommitKind,
     /// The Lance version of every table of the graph, the tombstones among them.
     pub tables: VersionMap,
+    /// What the manifests of those versions say.
+    #[serde(default, skip_serializing_if = "ManifestDigests::is_empty")]
+    pub manifests: ManifestDigests,
     /// The tables that this commit touched.
     #[serde(default)]
     pub changed: Vec<TableChange>,

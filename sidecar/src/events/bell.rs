@@ -13,7 +13,7 @@
 //! Owns: one durable. Does not own: following the log.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::{AckKind, Message};
@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::body::VersionMapEvent;
+use super::complaints::Complaints;
 use super::connection::{self, RETRY};
 use super::health::{EventsHealth, ignored};
 use super::held::Held;
@@ -94,6 +95,8 @@ impl JetStreamBell {
             health,
             ring: ring.clone(),
             held: Held::default(),
+            malformed: Complaints::default(),
+            forged: Complaints::default(),
         };
         let task = tokio::spawn(listener.run(shutdown));
         (Self { ring }, BellTask(task))
@@ -107,6 +110,8 @@ struct Listener {
     health: EventsHealth,
     ring: Arc<Notify>,
     held: Held<Message>,
+    malformed: Complaints,
+    forged: Complaints,
 }
 
 impl Listener {
@@ -181,7 +186,9 @@ impl Listener {
         let event: VersionMapEvent = match serde_json::from_slice(&message.payload) {
             Ok(event) => event,
             Err(error) => {
-                tracing::warn!(%error, "an event that is none");
+                if let Some(events) = self.malformed.add(1, Instant::now()) {
+                    tracing::warn!(%error, events, "events that are none; the newest one's error");
+                }
                 ignored("malformed", 1);
                 return acknowledge(&message, AckKind::Ack).await;
             }
@@ -203,12 +210,12 @@ impl Listener {
     }
 
     async fn settle(&mut self) {
-        let settled = self.held.settle(&self.progress.view());
+        let now = self.progress.clock().now();
+        let settled = self.held.settle(now, &self.progress.view());
         if !settled.forged.is_empty() {
-            tracing::warn!(
-                events = settled.forged.len(),
-                "events of commits that do not exist"
-            );
+            if let Some(events) = self.forged.add(settled.forged.len(), Instant::now()) {
+                tracing::warn!(events, "events of commits that do not exist");
+            }
             ignored("forged", settled.forged.len());
         }
         for message in settled.applied.iter().chain(&settled.forged) {

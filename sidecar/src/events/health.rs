@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ::metrics::{counter, describe_counter, describe_gauge, gauge};
+use ::metrics::{counter, gauge};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -44,8 +44,7 @@ pub struct EventsHealth {
 impl EventsHealth {
     /// Not connected yet.
     pub fn new(clock: Clock) -> Self {
-        describe();
-        gauge!("slipstream_events_connected").set(0.0);
+        set_up(false);
         let view = EventsView {
             since: Some(clock.now()),
             ..EventsView::default()
@@ -96,7 +95,7 @@ impl EventsHealth {
             view.connected = connected;
             view.error = error;
         });
-        gauge!("slipstream_events_connected").set(if connected { 1.0 } else { 0.0 });
+        set_up(connected);
     }
 
     pub(super) fn published(&self) {
@@ -123,24 +122,11 @@ impl EventsHealth {
     }
 }
 
-fn describe() {
-    describe_gauge!("slipstream_events_connected", "1 while events go through NATS");
-    describe_counter!(
-        "slipstream_events_published_total",
-        "Events that the server stored"
-    );
-    describe_counter!(
-        "slipstream_events_dropped_total",
-        "Events given up because newer ones filled the queue"
-    );
-    describe_counter!(
-        "slipstream_events_received_total",
-        "Events that came, useless ones included"
-    );
-    describe_counter!(
-        "slipstream_events_ignored_total",
-        "Events that brought nothing, by reason: old, malformed or forged"
-    );
+/// Under both names: dashboards ask for the older one.
+fn set_up(up: bool) {
+    for name in ["slipstream_events_up", "slipstream_events_connected"] {
+        gauge!(name).set(if up { 1.0 } else { 0.0 });
+    }
 }
 
 /// An event that brought nothing: of a commit that was applied already, of none at all, or no event.

@@ -52,8 +52,12 @@ impl<T> Held<T> {
         None
     }
 
-    /// Everything that need not wait any longer, as far as `view` tells.
-    pub(super) fn settle(&mut self, view: &ProgressView) -> Settled<T> {
+    /// Everything that need not wait any longer, as far as `view` tells; `now` is of the clock that told when events came. One
+    /// that seems to come from the future came before that clock went back: the next read of the log decides on it.
+    pub(super) fn settle(&mut self, now: DateTime<Utc>, view: &ProgressView) -> Settled<T> {
+        for (at, _) in self.waiting.values_mut().flatten() {
+            *at = (*at).min(now);
+        }
         let (mut done, mut forged) = (Vec::new(), Vec::new());
         while let Some(oldest) = self.waiting.first_entry()
             && applied(*oldest.key(), view)
@@ -156,8 +160,8 @@ mod tests {
         for (seq, name) in [(3, "three"), (3, "three again"), (4, "four"), (5, "five")] {
             assert_eq!(held.take(node.commits[seq], node.now, name, &view), None);
         }
-        assert_eq!(held.settle(&view), none());
-        let settled = held.settle(&node.applied(4));
+        assert_eq!(held.settle(node.now, &view), none());
+        let settled = held.settle(node.now, &node.applied(4));
         assert_eq!(settled.applied, ["three", "three again", "four"]);
         assert_eq!(held.iter().copied().collect::<Vec<_>>(), ["five"]);
     }
@@ -170,7 +174,7 @@ mod tests {
         let came = node.now + Duration::seconds(10);
         assert_eq!(held.take(node.commits[5], came, "forged", &view), None);
         assert_eq!(
-            held.settle(&node.read_to_the_end(2, 9)),
+            held.settle(came, &node.read_to_the_end(2, 9)),
             none(),
             "that read began before"
         );
@@ -182,11 +186,23 @@ mod tests {
             },
             node.now,
         );
-        assert_eq!(held.settle(&node.read_to_the_end(2, 11)), none());
+        assert_eq!(held.settle(came, &node.read_to_the_end(2, 11)), none());
         let _ = node.applied(3);
-        let settled = held.settle(&node.read_to_the_end(3, 12));
+        let settled = held.settle(came, &node.read_to_the_end(3, 12));
         assert_eq!((settled.applied.len(), settled.forged), (0, vec!["forged"]));
         assert_eq!(held.iter().count(), 0);
+    }
+
+    #[test]
+    fn an_event_from_before_the_clock_went_back_does_not_wait_until_that_time_comes_again() {
+        let node = Node::new();
+        let mut held = Held::default();
+        let view = node.applied(2);
+        let tomorrow = node.now + Duration::days(1);
+        assert_eq!(held.take(node.commits[5], tomorrow, "forged", &view), None);
+        assert_eq!(held.settle(node.now, &node.read_to_the_end(2, 0)), none());
+        let settled = held.settle(node.now, &node.read_to_the_end(2, 1));
+        assert_eq!(settled.forged, ["forged"]);
     }
 
     #[test]
@@ -197,7 +213,7 @@ mod tests {
             held.take(node.commits[1], node.now, "first", &node.progress.view()),
             None
         );
-        assert_eq!(held.settle(&node.progress.view()), none());
-        assert_eq!(held.settle(&node.applied(1)).applied, ["first"]);
+        assert_eq!(held.settle(node.now, &node.progress.view()), none());
+        assert_eq!(held.settle(node.now, &node.applied(1)).applied, ["first"]);
     }
 }

@@ -12,6 +12,7 @@
 mod bell;
 mod body;
 mod cleanup;
+mod complaints;
 mod connection;
 mod health;
 mod held;

@@ -73,6 +73,7 @@ pub async fn build(
                     detail: "the commit's version map does not name it".to_owned(),
                 })?;
             let source = lake.at(&table.name, version).await?;
+            source.verify_manifest(&target.manifests)?;
             rows += spill_table(table, &source, directory, &sources).await?;
             Ok(())
         }
@@ -224,6 +225,7 @@ fn fill(
                         });
                     }
                     complete += 1;
+                    fail::fail_point!("replica::between_tables");
                 }
             }
         }

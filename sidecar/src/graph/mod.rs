@@ -11,6 +11,7 @@
 
 mod apply;
 mod build;
+mod digest;
 mod error;
 mod lookup;
 mod query;
@@ -22,6 +23,7 @@ mod watermark;
 #[cfg(test)]
 mod contract;
 
+use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,12 +31,16 @@ use kuzu::{Connection, Database, SystemConfig};
 
 pub use apply::{ApplySession, ApplyStep, PreparedApply};
 pub use build::{BuildReport, build};
+pub use digest::{DigestError, GraphDigest, GraphTableDigest};
 pub use error::GraphError;
 pub use lookup::{FoundEdge, Lookup, LookupAnswer};
 pub use query::{Cell, QueryColumn, QueryEvent, QueryHead, QueryRequest};
 pub use watermark::Watermark;
 
 use crate::schema::Schema;
+
+/// Name of the database file in a graph's directory; the engine's other files begin with it.
+pub const DATABASE_FILE: &str = "graph.kuzu";
 
 /// Limits of the engine in this process; its own defaults are for a whole machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +62,35 @@ impl Default for EngineLimits {
     }
 }
 
+/// Who writes database files, and in which form. A file is read only where both are the same.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct EngineVersion {
+    pub name: String,
+    pub version: String,
+    pub storage_version: u64,
+}
+
+impl EngineVersion {
+    /// Of the engine in this program.
+    pub fn current() -> Self {
+        Self {
+            name: "ladybug".to_owned(),
+            version: kuzu::VERSION.to_owned(),
+            storage_version: kuzu::get_storage_version(),
+        }
+    }
+}
+
+impl std::fmt::Display for EngineVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} {} (storage version {})",
+            self.name, self.version, self.storage_version
+        )
+    }
+}
+
 /// An open database. Cheap to share; its files are removed when the last user of a retired one lets go.
 pub struct Graph {
     // Declared first: dropped (closed) before the directory may be removed.
@@ -65,7 +100,12 @@ pub struct Graph {
     /// Shared by queries, exclusive for a checkpoint: beside an open reader the engine's checkpoint shows that reader a mix
     /// of two commits (`tests/reads_during_apply.rs`).
     readers: std::sync::RwLock<()>,
+    /// A checkpoint waits for the last reader.
+    checkpoint_waits: std::sync::atomic::AtomicBool,
     retired: std::sync::atomic::AtomicBool,
+    /// For copies. Closed no sooner than the database: with any descriptor of the file that a process closes, it loses the
+    /// engine's lock on it (fcntl(2)).
+    source: std::sync::Mutex<Option<std::fs::File>>,
 }
 
 impl std::fmt::Debug for Graph {
@@ -94,14 +134,16 @@ impl Graph {
             .max_db_size(limits.max_database_bytes)
             .auto_checkpoint(false)
             .throw_on_wal_replay_failure(true);
-        let database = Database::new(directory.join("graph.kuzu"), config)
+        let database = Database::new(directory.join(DATABASE_FILE), config)
             .map_err(GraphError::engine(format!("open {}", directory.display())))?;
         Ok(Self {
             database: Some(database),
             directory: directory.to_owned(),
             schema,
             readers: std::sync::RwLock::new(()),
+            checkpoint_waits: std::sync::atomic::AtomicBool::new(false),
             retired: std::sync::atomic::AtomicBool::new(false),
+            source: std::sync::Mutex::default(),
         })
     }
 
@@ -110,7 +152,7 @@ impl Graph {
     /// # Errors
     /// [`GraphError::Engine`] when it cannot be opened or read: it is to be discarded.
     pub fn open(directory: &Path, limits: EngineLimits) -> Result<Option<(Self, Watermark)>, GraphError> {
-        if !directory.join("graph.kuzu").exists() {
+        if !directory.join(DATABASE_FILE).exists() {
             return Ok(None);
         }
         let mut graph = Self::open_database(directory, Arc::new(Schema::empty()), limits)?;
@@ -153,13 +195,62 @@ impl Graph {
         let _alone = match self.readers.try_write() {
             Ok(alone) => alone,
             Err(std::sync::TryLockError::WouldBlock) if !overdue => return Ok(false),
-            Err(_) => self
-                .readers
-                .write()
-                .unwrap_or_else(std::sync::PoisonError::into_inner),
+            Err(_) => {
+                self.checkpoint_waits
+                    .store(true, std::sync::atomic::Ordering::Relaxed);
+                let alone = self
+                    .readers
+                    .write()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                self.checkpoint_waits
+                    .store(false, std::sync::atomic::Ordering::Relaxed);
+                alone
+            }
         };
         let done = self.connect()?.query("CHECKPOINT").map(drop);
         done.map(|()| true).map_err(GraphError::engine("checkpoint"))
+    }
+
+    /// Copies the database file to `to`, which must not exist. Right after a checkpoint, with nothing applied since, the file
+    /// alone is the whole graph; queries may run meanwhile. Gives its bytes. Blocks.
+    ///
+    /// # Errors
+    /// [`GraphError::Engine`] when the write-ahead log is not merged: the file alone would lack commits.
+    pub fn copy_file(&self, to: &Path) -> Result<u64, GraphError> {
+        let from = self.directory.join(DATABASE_FILE);
+        for log in ["wal", "wal.checkpoint"] {
+            let log = self.directory.join(format!("{DATABASE_FILE}.{log}"));
+            let unmerged = std::fs::metadata(&log).map_or(0, |file| file.len());
+            if unmerged > 0 {
+                return Err(GraphError::Engine {
+                    doing: "copy the database file".to_owned(),
+                    detail: format!("{} still has {unmerged} bytes", log.display()),
+                });
+            }
+        }
+        let failed = |source| GraphError::Files {
+            doing: "copy the database file to",
+            path: to.to_owned(),
+            source,
+        };
+        let mut source = self
+            .source
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let source = match &mut *source {
+            Some(source) => source,
+            none => none.insert(std::fs::File::open(&from).map_err(failed)?),
+        };
+        let copied = source.seek(std::io::SeekFrom::Start(0)).and_then(|_| {
+            // Shares blocks where the file system can, and copies inside the kernel where it cannot.
+            std::io::copy(source, &mut std::fs::File::create_new(to)?)
+        });
+        copied.map_err(failed)
+    }
+
+    /// Whether a checkpoint waits for readers to end: long ones that can go on later give way.
+    fn checkpoint_waits(&self) -> bool {
+        self.checkpoint_waits.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Held by a query from its first to its last use of the engine.

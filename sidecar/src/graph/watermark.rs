@@ -10,6 +10,7 @@ use super::GraphError;
 use super::statement::Statements;
 use crate::commit_log::{CommitRecord, Position, VersionMap};
 use crate::ids::{Epoch, LanceVersion, Seq, TxId};
+use crate::lake::ManifestDigests;
 use crate::schema::Schema;
 
 /// DDL of the two system tables.
@@ -28,6 +29,8 @@ pub struct Watermark {
     /// The resource's schema at `schema_version`.
     pub graph_schema: crds::GraphSchema,
     pub tables: VersionMap,
+    /// What the manifests of those versions say, where a commit record told.
+    pub manifests: ManifestDigests,
 }
 
 /// The JSON in `Watermark.position`.
@@ -50,6 +53,7 @@ impl Watermark {
             schema_version: record.schema_version,
             graph_schema: schema.clone(),
             tables: record.tables.clone(),
+            manifests: record.manifests.clone(),
         }
     }
 
@@ -104,6 +108,7 @@ pub(super) fn read(connection: &Connection<'_>) -> Result<Option<Watermark>, Gra
         schema_version: stored.schema_version,
         graph_schema,
         tables: versions,
+        manifests: ManifestDigests::default(),
     }))
 }
 

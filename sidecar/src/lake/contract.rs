@@ -8,17 +8,17 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt64Type
 use futures::TryStreamExt;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::{CommitTag, IdDigest, LANCE_ROW_ID, Lake, LakeError, TableAt, TableWrite};
+use super::{CommitTag, IdDigest, LANCE_ROW_ID, Lake, LakeError, ManifestDigests, TableAt, TableWrite};
 use crate::ids::{Epoch, LanceVersion, RowId, TxId};
 
-fn schema() -> SchemaRef {
+pub(super) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int64, false),
         Field::new("v", DataType::Int64, true),
     ]))
 }
 
-fn rows(rows: &[(i64, i64)]) -> TableWrite {
+pub(super) fn rows(rows: &[(i64, i64)]) -> TableWrite {
     let ids = Int64Array::from_iter_values(rows.iter().map(|row| row.0));
     let values = Int64Array::from_iter_values(rows.iter().map(|row| row.1));
     let batch = RecordBatch::try_new(schema(), vec![Arc::new(ids), Arc::new(values)]).unwrap();
@@ -28,21 +28,21 @@ fn rows(rows: &[(i64, i64)]) -> TableWrite {
     }
 }
 
-fn tag() -> CommitTag {
+pub(super) fn tag() -> CommitTag {
     CommitTag {
         tx_id: TxId::default(),
         epoch: Epoch(1),
     }
 }
 
-async fn table(directory: &tempfile::TempDir) -> (Lake, TableAt) {
+pub(super) async fn table(directory: &tempfile::TempDir) -> (Lake, TableAt) {
     let lake = Lake::open(&format!("file://{}", directory.path().display()));
     let table = lake.create_table("T", schema()).await.unwrap();
     (lake, table)
 }
 
 /// id -> (value, row id)
-async fn content(table: &TableAt) -> BTreeMap<i64, (i64, u64)> {
+pub(super) async fn content(table: &TableAt) -> BTreeMap<i64, (i64, u64)> {
     read(table.scan(&["id", "v"]).await.unwrap()).await
 }
 
@@ -134,7 +134,10 @@ async fn another_writers_version_in_between_is_interference_and_is_restored_over
     let stray = committed.write(rows(&[(66, 66)]), tag()).await.unwrap();
     let error = committed.write(rows(&[(2, 20)]), tag()).await.unwrap_err();
     assert!(matches!(error, LakeError::Interference { .. }), "{error}");
-    let base = lake.settle("T", committed.version()).await.unwrap();
+    let base = lake
+        .settle("T", committed.version(), &ManifestDigests::default())
+        .await
+        .unwrap();
     assert!(base.version() > stray.version());
     let next = base.write(rows(&[(2, 20)]), tag()).await.unwrap();
     let held: Vec<i64> = content(&next).await.into_keys().collect();
@@ -228,7 +231,10 @@ async fn every_delta_of_a_random_history_turns_the_earlier_state_into_the_later_
         // Now and then a write is given up: no state of ours, restored over.
         if random.random_bool(0.2) {
             table.write(rows(&[(1000, 1000)]), tag()).await.unwrap();
-            table = lake.settle("T", table.version()).await.unwrap();
+            table = lake
+                .settle("T", table.version(), &ManifestDigests::default())
+                .await
+                .unwrap();
         }
         states.push((table.version(), content(&table).await));
     }

@@ -38,8 +38,8 @@ impl TableAt {
         &self,
         begin: LanceVersion,
     ) -> Result<BoxStream<'static, Result<RecordBatch, LakeError>>, LakeError> {
-        let failed = || LakeError::storage("read the delta of", self.name());
-        let stream = self.delta(begin)?.get_upserted_rows().await.map_err(failed())?;
+        let failed = LakeError::reading("read the delta of", self.name(), begin);
+        let stream = self.delta(begin)?.get_upserted_rows().await.map_err(failed)?;
         let name = self.name.clone();
         Ok(stream
             .map(move |batch| batch.map_err(LakeError::storage("read the delta of", &name)))
@@ -48,7 +48,7 @@ impl TableAt {
 
     /// Digest of the ids of the rows that were alive at `begin` and are no longer at this version.
     pub async fn deleted_since(&self, begin: LanceVersion) -> Result<IdDigest, LakeError> {
-        let failed = || LakeError::storage("read the deleted row ids of", self.name());
+        let failed = || LakeError::reading("read the deleted row ids of", self.name(), begin);
         let mut stream = self.delta(begin)?.get_deleted_row_ids().await.map_err(failed())?;
         let mut digest = IdDigest::default();
         while let Some(batch) = stream.try_next().await.map_err(failed())? {
@@ -65,7 +65,7 @@ impl TableAt {
             .with_begin_version(begin.0)
             .with_end_version(self.version().0)
             .build()
-            .map_err(LakeError::storage("read the delta of", self.name()))
+            .map_err(LakeError::reading("read the delta of", self.name(), begin))
     }
 }
 

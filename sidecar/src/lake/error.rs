@@ -1,5 +1,7 @@
 //! Why Lance refused, classified by what to do about it.
 
+use crate::ids::LanceVersion;
+
 /// A failed operation on a Lance table.
 #[derive(Debug, thiserror::Error)]
 pub enum LakeError {
@@ -32,9 +34,19 @@ pub enum LakeError {
         found: String,
         expected: String,
     },
-    #[error("failed to {doing} the lake: {source}")]
+    /// Bring the object back from a copy of the bucket: what the version holds cannot be known.
+    #[error(
+        "the manifest of table {table} (version {version}) is damaged: {detail}; bring lance/{table}.lance/_versions back \
+         from a copy of the store"
+    )]
+    Damaged {
+        table: String,
+        version: String,
+        detail: String,
+    },
+    #[error("failed to {doing}: {source}")]
     Connection {
-        doing: &'static str,
+        doing: String,
         source: Box<lancedb::Error>,
     },
     /// The rows handed over for writing could not be read.
@@ -43,6 +55,25 @@ pub enum LakeError {
 }
 
 impl LakeError {
+    /// The same where `version` may have been cleaned: then that is what the error says.
+    pub(super) fn reading(
+        doing: &'static str,
+        table: &str,
+        version: LanceVersion,
+    ) -> impl FnOnce(lance::Error) -> Self {
+        let table = table.to_owned();
+        move |source| match source {
+            lance::Error::DatasetNotFound { .. }
+            | lance::Error::VersionNotFound { .. }
+            | lance::Error::NotFound { .. } => LakeError::VersionMissing {
+                table,
+                version: version.0,
+                source: Box::new(source),
+            },
+            other => LakeError::storage(doing, &table)(other),
+        }
+    }
+
     /// Wraps an error of the engine with the place where it happened.
     pub(super) fn storage(doing: &'static str, table: &str) -> impl FnOnce(lance::Error) -> Self {
         let table = table.to_owned();

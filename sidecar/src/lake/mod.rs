@@ -3,28 +3,45 @@
 //! Owns: every Lance type; creating tables, checking out versions, the writer's one-step change of a table, deltas, restores.
 //! Does not own: which version counts (the commit log does), nor what the rows mean (schema and writer do).
 
+mod clean;
+mod compact;
 mod delta;
+mod digest;
 mod error;
+mod find;
+mod indexes;
+mod manifest_digest;
 mod options;
 mod stage;
+mod statistics;
 mod write;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod contract_optimize;
+#[cfg(test)]
+mod damage;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUnit};
-use futures::StreamExt;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use lance::Dataset;
 use tokio::sync::{Mutex, OnceCell};
 
+pub use clean::Cleaned;
+pub use compact::{CompactionJob, CompactionLimits, Rewrite};
 pub use delta::IdDigest;
 pub use error::LakeError;
+pub use indexes::{BuiltIndex, IndexWish};
+pub use manifest_digest::ManifestDigests;
 pub use stage::Staged;
+pub use statistics::{FragmentStatistics, IndexStatistics};
 pub use write::{BatchReader, CommitTag, TableWrite};
 
 use crate::ids::LanceVersion;
@@ -72,7 +89,7 @@ impl Lake {
                 .execute()
                 .await
                 .map_err(|source| LakeError::Connection {
-                    doing: "connect to",
+                    doing: "connect to the lake".to_owned(),
                     source: Box::new(source),
                 })
         };
@@ -94,7 +111,7 @@ impl Lake {
             Ok(_) | Err(lancedb::Error::TableAlreadyExists { .. }) => {}
             Err(source) => {
                 return Err(LakeError::Connection {
-                    doing: "create a table in",
+                    doing: format!("create table {name}"),
                     source: Box::new(source),
                 });
             }
@@ -127,9 +144,8 @@ impl Lake {
         let dataset = match handles.get(name) {
             Some(dataset) => {
                 let mut newest = dataset.as_ref().clone();
-                newest
-                    .checkout_latest()
-                    .await
+                unharmed(name, None, newest.checkout_latest())
+                    .await?
                     .map_err(LakeError::storage("open", name))?;
                 Arc::new(newest)
             }
@@ -174,16 +190,11 @@ impl Lake {
 
     async fn open_table(&self, name: &str) -> Result<Arc<Dataset>, LakeError> {
         let connection = |source| LakeError::Connection {
-            doing: "open a table of",
+            doing: format!("open table {name}"),
             source: Box::new(source),
         };
-        let table = self
-            .connection()
-            .await?
-            .open_table(name)
-            .execute()
-            .await
-            .map_err(connection)?;
+        let opening = self.connection().await?.open_table(name).execute();
+        let table = unharmed(name, None, opening).await?.map_err(connection)?;
         let wrapper = table.dataset().ok_or_else(|| LakeError::Mismatch {
             table: name.to_owned(),
             version: 0,
@@ -210,20 +221,10 @@ impl TableAt {
     /// # Errors
     /// [`LakeError::VersionMissing`] when that version was cleaned.
     pub async fn checkout(&self, version: LanceVersion) -> Result<TableAt, LakeError> {
-        let dataset = self
-            .dataset
-            .checkout_version(version.0)
-            .await
-            .map_err(|source| match source {
-                lance::Error::DatasetNotFound { .. }
-                | lance::Error::VersionNotFound { .. }
-                | lance::Error::NotFound { .. } => LakeError::VersionMissing {
-                    table: self.name.clone(),
-                    version: version.0,
-                    source: Box::new(source),
-                },
-                other => LakeError::storage("check out", &self.name)(other),
-            })?;
+        let reading = self.dataset.checkout_version(version.0);
+        let dataset = unharmed(&self.name, Some(version), reading)
+            .await?
+            .map_err(LakeError::reading("check out", &self.name, version))?;
         Ok(TableAt {
             name: self.name.clone(),
             dataset: Arc::new(dataset),
@@ -259,6 +260,22 @@ impl TableAt {
             .map(move |batch| batch.map_err(LakeError::storage("scan", &name)))
             .boxed())
     }
+}
+
+/// Lance panics over some manifests that were cut off: that is damage to report, not the end of the process.
+async fn unharmed<T>(
+    table: &str,
+    version: Option<LanceVersion>,
+    reading: impl Future<Output = T>,
+) -> Result<T, LakeError> {
+    AssertUnwindSafe(reading)
+        .catch_unwind()
+        .await
+        .map_err(|_| LakeError::Damaged {
+            table: table.to_owned(),
+            version: version.map_or_else(|| "the newest".to_owned(), |version| version.to_string()),
+            detail: "it cannot be read".to_owned(),
+        })
 }
 
 /// Columns of the tombstones table (design: `tx_id, table, label, pk (JSON), ts`).

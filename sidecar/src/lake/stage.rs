@@ -3,8 +3,10 @@
 //! Crash behaviour: files that nobody came to name lie in the table's `data/` and belong to no version, so no reader sees
 //! them; dropping a stage that was not used removes them, a cleaning does it otherwise.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use lance::Dataset;
 use lance::dataset::transaction::Operation;
 use lance::dataset::{InsertBuilder, WriteMode, WriteParams};
 use lance::table::format::Fragment;
@@ -71,24 +73,27 @@ impl Drop for Staged {
         if self.named.load(Ordering::Relaxed) {
             return;
         }
-        let dataset = self.table.dataset.clone();
-        let files: Vec<String> = self
-            .fragments
-            .iter()
-            .flat_map(|fragment| &fragment.files)
-            .map(|file| file.path.clone())
-            .collect();
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        remove_files(self.table.dataset.clone(), &self.fragments);
+    }
+}
+
+/// Removes data files that no version names, in the background.
+pub(super) fn remove_files(dataset: Arc<Dataset>, fragments: &[Fragment]) {
+    let files: Vec<String> = fragments
+        .iter()
+        .flat_map(|fragment| &fragment.files)
+        .map(|file| file.path.clone())
+        .collect();
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return;
+    };
+    runtime.spawn(async move {
+        let Ok(store) = dataset.object_store(None).await else {
             return;
         };
-        runtime.spawn(async move {
-            let Ok(store) = dataset.object_store(None).await else {
-                return;
-            };
-            for file in files {
-                // A file that stays is nobody's; the next cleaning finds it.
-                let _ = store.delete(&dataset.data_dir().join(file.as_str())).await;
-            }
-        });
-    }
+        for file in files {
+            // A file that stays is nobody's; a later cleaning finds it.
+            let _ = store.delete(&dataset.data_dir().join(file.as_str())).await;
+        }
+    });
 }

@@ -9,7 +9,7 @@ use lance::dataset::transaction::{Operation, Transaction, UpdateMode};
 use lance::dataset::{CommitBuilder, NewColumnTransform};
 use lance::table::format::Fragment;
 
-use super::{Lake, LakeError, Staged, TableAt};
+use super::{Lake, LakeError, ManifestDigests, Staged, TableAt};
 use crate::ids::{Epoch, LanceVersion, RowId, TxId};
 
 /// Rows to append, read on a blocking thread while Lance writes.
@@ -29,6 +29,15 @@ pub struct TableWrite {
 pub struct CommitTag {
     pub tx_id: TxId,
     pub epoch: Epoch,
+}
+
+impl CommitTag {
+    pub(super) fn properties(self) -> HashMap<String, String> {
+        HashMap::from([
+            ("slipstream.tx_id".to_owned(), self.tx_id.to_string()),
+            ("slipstream.epoch".to_owned(), self.epoch.to_string()),
+        ])
+    }
 }
 
 impl TableAt {
@@ -96,31 +105,36 @@ impl TableAt {
         })
     }
 
-    async fn commit(&self, operation: Operation, tag: CommitTag) -> Result<TableAt, LakeError> {
+    pub(super) async fn commit(&self, operation: Operation, tag: CommitTag) -> Result<TableAt, LakeError> {
         let expected = self.version().0 + 1;
-        let properties = HashMap::from([
-            ("slipstream.tx_id".to_owned(), tag.tx_id.to_string()),
-            ("slipstream.epoch".to_owned(), tag.epoch.to_string()),
-        ]);
         let transaction = Transaction::new(self.version().0, operation, None);
         let dataset = CommitBuilder::new(self.dataset.clone())
             .with_max_retries(0)
             .with_skip_auto_cleanup(true)
-            .with_transaction_properties(properties)
+            .with_transaction_properties(tag.properties())
             .execute(transaction)
             .await
-            .map_err(|source| match source {
-                lance::Error::CommitConflict { .. }
-                | lance::Error::IncompatibleTransaction { .. }
-                | lance::Error::RetryableCommitConflict { .. }
-                | lance::Error::TooMuchWriteContention { .. } => LakeError::Interference {
-                    table: self.name.clone(),
-                    expected,
-                    found: source.to_string(),
-                },
-                other => LakeError::storage("write to", &self.name)(other),
-            })?;
-        // Lance rebases over compatible commits of others, silently; the version tells.
+            .map_err(|source| self.interference(expected, source))?;
+        self.one_above(expected, dataset)
+    }
+
+    /// What Lance refused, told apart: somebody else's version came in between, or storage failed.
+    pub(super) fn interference(&self, expected: u64, source: lance::Error) -> LakeError {
+        match source {
+            lance::Error::CommitConflict { .. }
+            | lance::Error::IncompatibleTransaction { .. }
+            | lance::Error::RetryableCommitConflict { .. }
+            | lance::Error::TooMuchWriteContention { .. } => LakeError::Interference {
+                table: self.name.clone(),
+                expected,
+                found: source.to_string(),
+            },
+            other => LakeError::storage("write to", &self.name)(other),
+        }
+    }
+
+    /// The version that came back, which must be the expected one: Lance rebases over compatible commits of others, silently.
+    pub(super) fn one_above(&self, expected: u64, dataset: lance::Dataset) -> Result<TableAt, LakeError> {
         let found = dataset.version().version;
         if found != expected {
             return Err(LakeError::Interference {
@@ -216,13 +230,24 @@ impl Lake {
     /// stray versions that are in no commit.
     ///
     /// Only the active writer may call this, after its barrier commit.
-    pub async fn settle(&self, name: &str, committed: LanceVersion) -> Result<TableAt, LakeError> {
+    ///
+    /// # Errors
+    /// [`LakeError::Damaged`] when the committed version is not what the commit `recorded`.
+    pub async fn settle(
+        &self,
+        name: &str,
+        committed: LanceVersion,
+        recorded: &ManifestDigests,
+    ) -> Result<TableAt, LakeError> {
         let newest = self.newest(name).await?;
         if newest.version() == committed {
+            newest.verify_manifest(recorded)?;
             return Ok(newest);
         }
         tracing::warn!(table = name, newest = %newest.version(), committed = %committed, "restoring the committed version");
-        newest.checkout(committed).await?.restore().await
+        let committed = newest.checkout(committed).await?;
+        committed.verify_manifest(recorded)?;
+        committed.restore().await
     }
 }
 

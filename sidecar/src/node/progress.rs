@@ -29,6 +29,8 @@ pub enum NodeState {
     Building,
     /// Holds the newest commit it knows of, or is on its way there.
     Following,
+    /// Its graph was not what Lance holds; answers nobody until it has built another. Says what differed.
+    Diverged(String),
     /// Cannot go forward; still answers from its watermark. Says why.
     Degraded(String),
     /// A newer writer took over. Says by which epoch.
@@ -234,6 +236,9 @@ impl Progress {
             if position.seq >= view.head.seq {
                 view.head = position;
                 view.behind_since = None;
+            } else {
+                // A restored snapshot lies far below the head that was seen: what is missing may be as old as what it ends at.
+                view.behind_since = view.behind_since.min(Some(timestamp)).or(Some(timestamp));
             }
         });
     }
@@ -308,5 +313,15 @@ mod tests {
         assert_eq!(progress.view().lag_ms(now), 7000);
         progress.applied(at(5), now, Epoch(1));
         assert_eq!(progress.view().lag_ms(now), 0);
+    }
+
+    #[test]
+    fn a_graph_below_the_head_is_as_old_as_the_commit_it_holds() {
+        let clock = Clock::default();
+        let progress = Progress::new(Role::Replica, clock.clone());
+        let now = clock.now();
+        progress.saw_head(at(9), now);
+        progress.applied(at(3), now - chrono::Duration::seconds(7), Epoch(1));
+        assert_eq!(progress.view().staleness_ms(now), Some(7000));
     }
 }

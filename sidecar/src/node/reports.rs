@@ -61,6 +61,8 @@ pub struct OptimizeReport {
     pub freed_bytes: u64,
     /// Commit records removed since this process started.
     pub trimmed_commits: u64,
+    /// Runs that ended since this process started, whether they had something to do or not.
+    pub runs: u64,
     pub error: Option<String>,
 }
 
@@ -95,6 +97,9 @@ pub struct SettingsReport {
     pub generation: i64,
     /// Why the file as it is now is not used; none when it is.
     pub error: Option<String>,
+    /// Settings that changed and that a running process cannot take up, each with when it will be.
+    #[serde(default)]
+    pub pending: Vec<String>,
 }
 
 /// Everything above.

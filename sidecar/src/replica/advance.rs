@@ -11,6 +11,7 @@ use crate::graph::{GraphError, Watermark};
 use crate::ids::Seq;
 use crate::lake::{Lake, LakeError};
 use crate::node::{LocalGraph, NodeState, Progress};
+use crate::snapshot::SnapshotError;
 
 use super::feed::feed;
 
@@ -32,9 +33,22 @@ pub enum AdvanceError {
     /// The schema's commit was trimmed or is damaged.
     #[error("commit {seq} names schema version {version}, whose commit holds no schema")]
     SchemaMissing { seq: Seq, version: Seq },
+    /// A snapshot could not be restored, for now: its own damage is no error, an older one or a rebuild serves instead.
+    #[error("failed to restore a snapshot: {0}")]
+    Snapshot(SnapshotError),
     /// A crash point of a test.
     #[error("stopped at crash point {0}")]
     Crashed(&'static str),
+}
+
+impl From<SnapshotError> for AdvanceError {
+    fn from(error: SnapshotError) -> Self {
+        match error {
+            SnapshotError::Crashed(point) => Self::Crashed(point),
+            SnapshotError::Graph(error) => Self::Graph(error),
+            error => Self::Snapshot(error),
+        }
+    }
 }
 
 /// What bringing a node forward needs.
@@ -105,7 +119,7 @@ impl Advancer {
             _ => false,
         };
         if let (Some(from), Some(graph), true) = (from, self.local.writable(), in_place) {
-            match self.apply(&graph, from, target).await {
+            match Box::pin(self.apply(&graph, from, target)).await {
                 Ok(()) => {
                     self.applied(target);
                     return Ok(());
@@ -129,7 +143,7 @@ impl Advancer {
                 }
             }
         }
-        self.rebuild(target).await
+        Box::pin(self.rebuild(target)).await
     }
 
     /// Whether the delta is large next to the graph.
@@ -171,6 +185,9 @@ impl Advancer {
             "replica::before_graph_commit"
         )));
         prepared.commit().await?;
+        fail::fail_point!("replica::after_graph_commit", |_| Err(AdvanceError::Crashed(
+            "replica::after_graph_commit"
+        )));
         metrics::histogram!("slipstream_apply_duration_seconds").record(started.elapsed().as_secs_f64());
         Ok(())
     }
@@ -178,7 +195,10 @@ impl Advancer {
     /// Builds the graph of `target` from Lance and swaps it in under readers.
     pub async fn rebuild(&self, target: &Watermark) -> Result<(), AdvanceError> {
         self.progress.set_state(NodeState::Building);
-        let (graph, report) = self.local.build(&self.lake, target).await?;
+        fail::fail_point!("replica::before_build", |_| Err(AdvanceError::Crashed(
+            "replica::before_build"
+        )));
+        let (graph, report) = Box::pin(self.local.build(&self.lake, target)).await?;
         fail::fail_point!("replica::before_swap", |_| Err(AdvanceError::Crashed(
             "replica::before_swap"
         )));

@@ -32,7 +32,9 @@ pub async fn feed(
                 table: name.to_owned(),
                 detail: "the graph's commit does not have this table".to_owned(),
             })?;
-            changed.insert(name.to_owned(), (begin, lake.at(name, end).await?));
+            let table = lake.at(name, end).await?;
+            table.verify_manifest(&to.manifests)?;
+            changed.insert(name.to_owned(), (begin, table));
         }
     }
     if let Some((begin, tombstones)) = changed.get(TOMBSTONES) {

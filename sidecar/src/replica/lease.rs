@@ -67,13 +67,16 @@ impl LeaseKeeper {
             expires_at: now + self.ttl,
         };
         let bytes = serde_json::to_vec(&lease).unwrap_or_default();
+        fail::fail_point!("replica::before_lease");
         store.put(&self.key, Bytes::from(bytes)).await?;
+        fail::fail_point!("replica::after_lease");
         self.written = Some((watermark.position, now));
         Ok(())
     }
 
     /// Gives the lease up: the replica leaves.
     pub async fn release(&self, store: &dyn Store) -> Result<(), StoreError> {
+        fail::fail_point!("replica::before_release");
         store.delete(&self.key).await
     }
 }

@@ -23,11 +23,12 @@ pub use doorbell::{Doorbell, FileWatch, PollInterval, Wake};
 pub use feed::feed;
 pub use lease::{Lease, LeaseKeeper};
 
-use crate::commit_log::{CommitRecord, LogError};
+use crate::commit_log::{CommitKind, CommitRecord, LogError};
 use crate::graph::{GraphError, Watermark};
 use crate::ids::Seq;
 use crate::lake::LakeError;
 use crate::node::NodeState;
+use crate::snapshot::{SnapshotError, SnapshotLimits, SnapshotMeta, Snapshotter, bootstrap};
 use crate::store::Store;
 
 /// How often the end of the log is checked for a missing commit.
@@ -52,6 +53,8 @@ pub struct Replica {
     checkpoint_commits: u64,
     since_checkpoint: u64,
     dense_checked_at: Instant,
+    limits: SnapshotLimits,
+    snapshots: Option<Snapshotter>,
 }
 
 impl Replica {
@@ -73,6 +76,23 @@ impl Replica {
             checkpoint_commits,
             since_checkpoint: 0,
             dense_checked_at: Instant::now(),
+            limits: SnapshotLimits::default(),
+            snapshots: None,
+        }
+    }
+
+    /// The same replica, which also takes snapshots.
+    pub fn with_snapshots(mut self, snapshots: Snapshotter, limits: SnapshotLimits) -> Self {
+        self.snapshots = Some(snapshots);
+        self.limits = limits;
+        self
+    }
+
+    /// One look at whether a snapshot is due, and all that comes of it: the snapshot that was taken, if one was.
+    pub async fn take_due_snapshot(&mut self) -> Result<Option<SnapshotMeta>, SnapshotError> {
+        match &mut self.snapshots {
+            Some(snapshots) => snapshots.run_once(&self.advancer).await,
+            None => Ok(None),
         }
     }
 
@@ -80,16 +100,22 @@ impl Replica {
     pub async fn run(mut self, mut doorbells: Vec<Box<dyn Doorbell>>, shutdown: CancellationToken) {
         let mut back_off = BACK_OFF.0;
         while !shutdown.is_cancelled() {
-            let overdue = async {
-                shutdown.cancelled().await;
-                tokio::time::sleep(LEAVING.0).await;
-            };
             let pass = tokio::select! {
                 pass = self.run_once() => pass,
                 // Whatever it was building can be built again.
-                () = overdue => break,
+                () = overdue(&shutdown) => break,
             };
             self.note_store(&pass);
+            if let Some(snapshots) = &mut self.snapshots {
+                let checkpointed = tokio::select! {
+                    checkpointed = snapshots.between_passes(&self.advancer) => checkpointed,
+                    // A checkpoint may wait for a long query.
+                    () = overdue(&shutdown) => break,
+                };
+                if checkpointed {
+                    self.since_checkpoint = 0;
+                }
+            }
             let wait = match pass {
                 // More may have come meanwhile: look again at once.
                 Ok(true) => {
@@ -117,13 +143,18 @@ impl Replica {
                 }
                 None => {
                     let rings = doorbells.iter_mut().map(|doorbell| doorbell.rung().boxed());
+                    let longest_wait = self.longest_wait();
                     tokio::select! {
                         _ = select_all(rings) => {}
-                        () = tokio::time::sleep(self.longest_wait()) => {}
+                        () = tokio::time::sleep(longest_wait) => {}
+                        () = snapshot_work(&mut self.snapshots, &self.advancer) => {}
                         () = shutdown.cancelled() => {}
                     }
                 }
             }
+        }
+        if let Some(snapshots) = self.snapshots.take() {
+            snapshots.leave().await;
         }
         match tokio::time::timeout(LEAVING.1, self.lease.release(self.store.as_ref())).await {
             Ok(Ok(())) => tracing::info!("left: the lease is released"),
@@ -147,7 +178,10 @@ impl Replica {
         let progress = &self.advancer.progress;
         match pass {
             Ok(_) => progress.store_answered(),
-            Err(AdvanceError::Log(LogError::Store(error))) => progress.store_failed(error),
+            Err(
+                AdvanceError::Log(LogError::Store(error))
+                | AdvanceError::Snapshot(SnapshotError::Store(error)),
+            ) => progress.store_failed(error),
             Err(AdvanceError::Lake(error) | AdvanceError::Graph(GraphError::Lake(error))) => {
                 if matches!(error, LakeError::Storage { .. } | LakeError::Connection { .. }) {
                     progress.store_failed(error);
@@ -165,13 +199,39 @@ impl Replica {
             self.watermark = None;
         }
         let Some(watermark) = self.watermark.clone() else {
-            return self.join().await;
+            return Box::pin(self.join(Seq(0))).await;
         };
+        fail::fail_point!("replica::before_read", |_| Err(AdvanceError::Crashed(
+            "replica::before_read"
+        )));
         let reading = self
             .advancer
             .log
             .read_after(watermark.position.seq, self.coalesce);
         let records = self.advancer.progress.asking_store(reading).await?;
+        // Only afterwards does it prove that nothing of what was read, or not found, was trimmed.
+        let own = self.advancer.log.read(watermark.position.seq);
+        match self.advancer.progress.asking_store(own).await {
+            Ok(Some(own)) if own.tx_id == watermark.position.tx_id => {
+                // The commit of the schema in force is never trimmed: it proves nothing about what followed it.
+                if own.kind == CommitKind::Schema
+                    && let Err(error @ LogError::Gap { .. }) =
+                        self.advancer.log.check_dense_after(own.seq).await
+                {
+                    tracing::warn!(%error, "what followed the own commit is gone, joining anew");
+                    return Box::pin(self.join(own.seq)).await;
+                }
+            }
+            // Somebody wrote it, and nobody trimmed it.
+            Err(LogError::Damaged { .. }) => {}
+            Ok(found) => {
+                // The log is trimmed from its beginning: what follows the watermark may be gone too.
+                tracing::warn!(seq = %watermark.position.seq, "the own commit is not in the log any more, joining anew");
+                let newer_than = found.map_or(watermark.position.seq, |_| Seq(0));
+                return Box::pin(self.join(newer_than)).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
         let (Some(first), Some(last)) = (records.first(), records.last()) else {
             self.check_dense(watermark.position.seq).await?;
             self.advancer.progress.set_state(NodeState::Following);
@@ -179,6 +239,9 @@ impl Replica {
             self.renew_lease().await;
             return Ok(false);
         };
+        fail::fail_point!("replica::after_read", |_| Err(AdvanceError::Crashed(
+            "replica::after_read"
+        )));
         self.advancer.progress.saw_head(last.position(), first.timestamp);
         let target = self.advancer.watermark_of(last, Some(&watermark)).await?;
         let span = apply_span(&records);
@@ -189,7 +252,7 @@ impl Replica {
             // The log was read to its end, even if commits keep coming and no read is ever empty.
             self.advancer.progress.confirmed(last.seq, asked_at);
         }
-        self.since_checkpoint += records.len() as u64;
+        self.since_checkpoint += checkpoint_count(records.len() as u64, changed_rows(&records));
         self.checkpoint().await?;
         Ok(true)
     }
@@ -203,7 +266,7 @@ impl Replica {
         match self.advancer.log.check_dense_after(seq).await {
             Err(error @ LogError::Gap { .. }) => {
                 tracing::error!(%error, "joining anew at the head");
-                self.join().await.map(drop)
+                Box::pin(self.join(seq)).await.map(drop)
             }
             other => Ok(other?),
         }
@@ -229,12 +292,16 @@ impl Replica {
         Ok(())
     }
 
-    /// Joins at the head of the log: from a single record, without the ones before it.
-    async fn join(&mut self) -> Result<bool, AdvanceError> {
+    /// Joins the log anew: at a snapshot of a commit after `newer_than`, or else at the head, from a single record, without
+    /// the ones before it.
+    async fn join(&mut self, newer_than: Seq) -> Result<bool, AdvanceError> {
         let Some(head) = self.advancer.log.head(Seq(0)).await? else {
             return Ok(false);
         };
         self.advancer.progress.saw_head(head.position(), head.timestamp);
+        if self.restore(&head, newer_than).await? {
+            return Ok(true);
+        }
         let target = self.advancer.watermark_of(&head, None).await?;
         let span = apply_span(std::slice::from_ref(&head));
         self.advance(None, target, u64::MAX).instrument(span).await?;
@@ -247,7 +314,8 @@ impl Replica {
         target: Watermark,
         rows: u64,
     ) -> Result<(), AdvanceError> {
-        match self.advancer.advance(from, &target, rows).await {
+        // Boxed, as are the other long ways from here: without optimization each level's future is copied on the stack.
+        match Box::pin(self.advancer.advance(from, &target, rows)).await {
             Ok(()) => {
                 tracing::debug!(seq = %target.position.seq, "applied");
                 self.watermark = Some(target);
@@ -255,19 +323,44 @@ impl Replica {
                 Ok(())
             }
             // A version that the range starts or ends at was cleaned: join anew at the head.
-            Err(error @ AdvanceError::Graph(GraphError::Lake(LakeError::VersionMissing { .. }))) => {
-                match self.advancer.log.head(target.position.seq).await? {
-                    Some(head) if head.seq > target.position.seq => {
-                        let target = self.advancer.watermark_of(&head, None).await?;
-                        self.advancer.rebuild(&target).await?;
-                        self.watermark = Some(target);
-                        Ok(())
-                    }
-                    _ => Err(error),
+            Err(
+                error @ (AdvanceError::Lake(LakeError::VersionMissing { .. })
+                | AdvanceError::Graph(GraphError::Lake(LakeError::VersionMissing { .. }))),
+            ) => {
+                let Some(head) = self.advancer.log.head(target.position.seq).await? else {
+                    return Err(error);
+                };
+                tracing::warn!(%error, head = %head.seq, "what this node needs was cleaned, joining anew");
+                let newer_than = from.map_or(Seq(0), |from| from.position.seq);
+                if self.restore(&head, newer_than).await? {
+                    return Ok(());
                 }
+                let target = self.advancer.watermark_of(&head, None).await?;
+                self.advancer.rebuild(&target).await?;
+                self.watermark = Some(target);
+                self.renew_lease().await;
+                Ok(())
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Restores the newest usable snapshot of a commit after `newer_than`; `false` when there is none.
+    async fn restore(&mut self, head: &CommitRecord, newer_than: Seq) -> Result<bool, AdvanceError> {
+        let restored = Box::pin(bootstrap(
+            &self.advancer,
+            &self.store,
+            head,
+            newer_than,
+            &self.limits,
+        ))
+        .await?;
+        let is_restored = restored.is_some();
+        if is_restored {
+            self.watermark = restored;
+            self.renew_lease().await;
+        }
+        Ok(is_restored)
     }
 
     /// A lease that cannot be renewed costs a rebuild at worst, so following goes on.
@@ -283,15 +376,47 @@ impl Replica {
             return Ok(());
         }
         let since = std::mem::take(&mut self.since_checkpoint);
+        fail::fail_point!("replica::before_checkpoint", |_| Err(AdvanceError::Crashed(
+            "replica::before_checkpoint"
+        )));
         if !checkpoint(&self.advancer, since, self.checkpoint_commits).await? {
             self.since_checkpoint = since;
+            return Ok(());
         }
+        fail::fail_point!("replica::after_checkpoint", |_| Err(AdvanceError::Crashed(
+            "replica::after_checkpoint"
+        )));
         Ok(())
     }
 }
 
+/// Returns when the process should have left.
+async fn overdue(shutdown: &CancellationToken) {
+    shutdown.cancelled().await;
+    tokio::time::sleep(LEAVING.0).await;
+}
+
+/// Waits for what there is to do for snapshots; for ever where none are taken.
+async fn snapshot_work(snapshots: &mut Option<Snapshotter>, advancer: &Advancer) {
+    match snapshots {
+        Some(snapshots) => snapshots.wake(advancer).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// A checkpoint that queries put off for this many times its cadence makes them wait.
-const CHECKPOINT_OVERDUE: u64 = 10;
+const CHECKPOINT_OVERDUE: u64 = 3;
+/// So many changed rows count as a commit. Until a checkpoint the engine keeps the old content of every vector of 2048 values that
+/// holds a changed one: some 50 KiB of the buffer pool for a row of three properties, wherever it lies (measured: a pool of 384 MiB was
+/// full after 8,000 rows). Then statements fail, and the engine may end the process.
+const ROWS_PER_COUNT: u64 = 4;
+/// One load alone does not make a checkpoint overdue.
+const MOST_PER_APPLY: u64 = 500;
+
+/// By how much `commits` that changed `rows` bring the next checkpoint nearer.
+pub(crate) fn checkpoint_count(commits: u64, rows: u64) -> u64 {
+    commits.max((rows / ROWS_PER_COUNT).min(MOST_PER_APPLY))
+}
 
 /// Merges the local graph's write-ahead log, `since` commits after the last time; `false` when queries put it off. A failure
 /// puts the graph in doubt.

@@ -1,4 +1,9 @@
 //! The sidecar's config file, re-read when it changes. What can change without a restart is handed out as watches.
+//!
+//! Flow: look at the file twice a second -> read, parse, check -> hand out each setting that changed, logged with old and new
+//! value -> say in `/v1/status` (`settings`) and as `slipstream_config_rejected` whether the file as it is now is used.
+//!
+//! Owns: which config holds, what of it takes effect now and what at the next start. Does not own: what a setting does.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,6 +11,8 @@ use std::time::Duration;
 use crds::{Optimizer, Readiness, Scrub, SidecarConfig, Snapshots};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::node::{Progress, Reports, Role};
 
 /// How often the file is looked at. A ConfigMap volume is renewed by a symlink swap, which file watches miss.
 const LOOK: Duration = Duration::from_millis(500);
@@ -21,7 +28,7 @@ pub enum ConfigFileError {
         source: crds::ConfigError,
     },
     #[error("{path}: {source}", path = path.display())]
-    Schema {
+    Values {
         path: PathBuf,
         source: crds::SchemaErrors,
     },
@@ -33,6 +40,12 @@ pub struct ConfigFile {
     path: PathBuf,
     text: String,
     config: SidecarConfig,
+    /// What the process was started with: settings that it cannot change are compared with these.
+    started_with: SidecarConfig,
+    /// Why the file as it was seen last is not used.
+    complaint: Option<String>,
+    reports: Reports,
+    role: Option<Role>,
     readiness: watch::Sender<Readiness>,
     poll_interval: watch::Sender<Duration>,
     snapshots: watch::Sender<Snapshots>,
@@ -53,6 +66,10 @@ impl ConfigFile {
             path: path.to_owned(),
             text,
             config: config.clone(),
+            started_with: config.clone(),
+            complaint: None,
+            reports: Reports::default(),
+            role: None,
             readiness,
             poll_interval,
             snapshots,
@@ -60,6 +77,13 @@ impl ConfigFile {
             scrub,
         };
         Ok((file, config))
+    }
+
+    /// From now on what becomes of the file is said in the reports of the node whose process follows it.
+    pub fn report_to(&mut self, node: &Progress) {
+        self.reports = node.reports().clone();
+        self.role = Some(node.role);
+        self.report();
     }
 
     /// Bounds of `/readyz`.
@@ -90,24 +114,33 @@ impl ConfigFile {
     /// Follows the file until `shutdown`. An invalid edit keeps the values that hold. A changed schema ends the process where
     /// `ends_on_schema` says so: a writer commits its schema when it starts.
     pub async fn follow(mut self, shutdown: CancellationToken, ends_on_schema: bool) {
-        let mut complaint = String::new();
         loop {
             tokio::select! { () = tokio::time::sleep(LOOK) => {}, () = shutdown.cancelled() => return }
-            match read(&self.path) {
-                Ok((text, _)) if text == self.text => {}
-                Ok((text, config)) => {
-                    let is_other_schema = self.take(text, config);
-                    complaint.clear();
-                    if is_other_schema && ends_on_schema {
-                        tracing::info!("the schema changed; ending, to take it up at the next start");
-                        shutdown.cancel();
-                    }
+            if self.look() && ends_on_schema {
+                tracing::info!("the schema changed; ending, to take it up at the next start");
+                shutdown.cancel();
+            }
+        }
+    }
+
+    /// Looks at the file once; true when it brought another schema.
+    fn look(&mut self) -> bool {
+        match read(&self.path) {
+            Ok((text, config)) => {
+                if self.complaint.take().is_some() {
+                    tracing::info!("the config can be used again");
+                    self.report();
                 }
-                Err(error) if error.to_string() != complaint => {
-                    tracing::warn!(%error, "the changed config is not used");
-                    complaint = error.to_string();
+                text != self.text && self.take(text, config)
+            }
+            Err(error) => {
+                let complaint = error.to_string();
+                if self.complaint.as_ref() != Some(&complaint) {
+                    tracing::warn!(%error, "the changed config is not used; the settings that hold stay");
+                    self.complaint = Some(complaint);
+                    self.report();
                 }
-                Err(_) => {}
+                false
             }
         }
     }
@@ -123,9 +156,90 @@ impl ConfigFile {
         hand_out("scrub", &self.scrub, &old.scrub, &new.scrub);
         let (old_poll, new_poll) = (old.events.poll_interval.into(), new.events.poll_interval.into());
         hand_out("events.pollInterval", &self.poll_interval, &old_poll, &new_poll);
-        old.schema != new.schema
+        let other_schema = old.schema != new.schema;
+        for setting in self.fixed().filter(|setting| setting.differs(&old, new)) {
+            let (setting, old, new) = (setting.name, setting.value(&old), setting.value(new));
+            tracing::warn!(
+                setting,
+                old,
+                new,
+                "a setting changed that takes effect at the next start"
+            );
+        }
+        self.report();
+        other_schema
+    }
+
+    /// The settings that this process cannot change; the limits of the other role are none of its own.
+    fn fixed(&self) -> impl Iterator<Item = &'static Fixed> {
+        let role = self.role;
+        FIXED
+            .iter()
+            .filter(move |setting| setting.role.is_none() || role.is_none() || setting.role == role)
+    }
+
+    fn report(&self) {
+        let pending = self
+            .fixed()
+            .filter(|setting| setting.differs(&self.started_with, &self.config))
+            .map(|setting| format!("{}: takes effect at the next start", setting.name))
+            .collect();
+        self.reports.update(|view| {
+            view.settings.generation = self.config.generation;
+            view.settings.error = self.complaint.clone();
+            view.settings.pending = pending;
+        });
+        let rejected = if self.complaint.is_some() { 1.0 } else { 0.0 };
+        metrics::gauge!("slipstream_config_rejected").set(rejected);
     }
 }
+
+/// A setting that a running process cannot change.
+struct Fixed {
+    name: &'static str,
+    /// Whose it is; of both where none is named.
+    role: Option<Role>,
+    of: fn(&SidecarConfig) -> String,
+}
+
+impl Fixed {
+    fn value(&self, config: &SidecarConfig) -> String {
+        (self.of)(config)
+    }
+
+    fn differs(&self, old: &SidecarConfig, new: &SidecarConfig) -> bool {
+        self.value(old) != self.value(new)
+    }
+}
+
+/// All of them. The schema is none: a replica follows the log's, and the writer is started again for it.
+const FIXED: [Fixed; 5] = [
+    Fixed {
+        name: "graph",
+        role: None,
+        of: |config| format!("{}/{}", config.graph.namespace, config.graph.name),
+    },
+    Fixed {
+        name: "storage",
+        role: None,
+        of: |config| format!("{:?}", config.storage),
+    },
+    Fixed {
+        name: "events.nats",
+        role: None,
+        of: |config| format!("{:?}", config.events.nats),
+    },
+    Fixed {
+        name: "limits.writer",
+        role: Some(Role::Writer),
+        of: |config| format!("{:?}", config.limits.writer),
+    },
+    Fixed {
+        name: "limits.replica",
+        role: Some(Role::Replica),
+        of: |config| format!("{:?}", config.limits.replica),
+    },
+];
 
 /// Sends a setting that changed to whoever watches it.
 fn hand_out<T: Clone + PartialEq + std::fmt::Debug>(
@@ -149,7 +263,7 @@ fn read(path: &Path) -> Result<(String, SidecarConfig), ConfigFileError> {
         path: path.to_owned(),
         source,
     })?;
-    config.schema.check().map_err(|source| ConfigFileError::Schema {
+    config.check().map_err(|source| ConfigFileError::Values {
         path: path.to_owned(),
         source,
     })?;

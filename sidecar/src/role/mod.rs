@@ -28,7 +28,9 @@ use crate::graph::{GraphError, Watermark};
 use crate::lake::{Lake, LakeError};
 use crate::node::{LocalGraph, Progress, Role};
 use crate::replica::Advancer;
+use crate::scrub::ScrubKeeper;
 use crate::settings::Settings;
+use crate::snapshot::{SnapshotInbox, SnapshotRequests};
 use crate::store::{self, Store, StoreError};
 
 /// How a role's process is started.
@@ -81,6 +83,8 @@ struct Parts {
     found: Option<Watermark>,
     writer: api::WriterSlot,
     wake: Arc<Notify>,
+    /// Where snapshots are asked for; on replicas only.
+    snapshot_inbox: Option<SnapshotInbox>,
     /// Where the graph's events are, and how it goes with them; `None` where polling alone runs it.
     events: Option<(EventsSettings, EventsHealth)>,
     shutdown: CancellationToken,
@@ -90,7 +94,7 @@ struct Parts {
 impl Parts {
     /// Opens everything and serves HTTP at once, so that probes see a node that starts.
     async fn start(role: Role, options: &RoleOptions) -> Result<Self, RoleError> {
-        let (file, config) = ConfigFile::open(&options.config)?;
+        let (mut file, config) = ConfigFile::open(&options.config)?;
         let settings = Settings::new(&config, role, options.holder.clone(), options.data_dir.clone());
         let store = store::open(&config.storage)?;
         let lake = Arc::new(Lake::open(&config.storage));
@@ -103,6 +107,7 @@ impl Parts {
         };
         let (writer, wake) = (Arc::new(OnceLock::new()), Arc::new(Notify::new()));
         let metrics = Metrics::install()?;
+        file.report_to(&advancer.progress);
         let events = config.events.nats.as_ref().map(|nats| {
             let health = EventsHealth::new(advancer.progress.clock().clone());
             (EventsSettings::new(&config.graph, nats), health)
@@ -114,6 +119,16 @@ impl Parts {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| RoleError::Listen { address, source })?;
+        let (snapshots, snapshot_inbox) = match role {
+            Role::Replica => {
+                let (requests, inbox) = SnapshotRequests::channel();
+                (Some(requests), Some(inbox))
+            }
+            Role::Writer => (None, None),
+        };
+        let (keeper, scrub) =
+            ScrubKeeper::new(advancer.clone(), file.scrub(), wake.clone(), &settings.holder);
+        tokio::spawn(keeper.run(shutdown.clone()));
         let state = ApiState {
             role,
             graph_name: config.graph.clone(),
@@ -129,6 +144,8 @@ impl Parts {
                 ..ApiSettings::default()
             },
             status_extra: status_extra(options, &advancer.local, events_health),
+            snapshots,
+            scrub,
             wake: wake.clone(),
         };
         let serving = tokio::spawn(api::serve(listener, api::router(state), shutdown.clone()));
@@ -142,6 +159,7 @@ impl Parts {
             found,
             writer,
             wake,
+            snapshot_inbox,
             events,
             shutdown,
             serving,

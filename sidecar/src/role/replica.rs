@@ -4,6 +4,7 @@ use super::{Parts, RoleError, RoleOptions, stop};
 use crate::events::JetStreamBell;
 use crate::node::Role;
 use crate::replica::{Doorbell, FileWatch, LeaseKeeper, PollInterval, Replica, Wake};
+use crate::snapshot::Snapshotter;
 
 /// Follows the log and serves until a signal comes; then leaves: its lease and its durable consumer go.
 pub async fn run_replica(options: &RoleOptions) -> Result<(), RoleError> {
@@ -29,10 +30,20 @@ pub async fn run_replica(options: &RoleOptions) -> Result<(), RoleError> {
         doorbells.push(Box::new(bell));
         task
     });
+    let snapshots = parts.snapshot_inbox.map(|inbox| {
+        Snapshotter::new(
+            parts.store.clone(),
+            &parts.settings.holder,
+            parts.settings.snapshots,
+            parts.file.snapshots(),
+            inbox,
+            parts.shutdown.child_token(),
+        )
+    });
     tokio::spawn(parts.file.follow(parts.shutdown.clone(), false));
     let clock = parts.advancer.progress.clock().clone();
     let lease = LeaseKeeper::new(&parts.settings.holder, parts.settings.lease_ttl, clock)?;
-    let replica = Replica::new(
+    let mut replica = Replica::new(
         parts.advancer,
         parts.store,
         lease,
@@ -40,6 +51,9 @@ pub async fn run_replica(options: &RoleOptions) -> Result<(), RoleError> {
         parts.settings.coalesce,
         parts.settings.checkpoint_commits,
     );
+    if let Some(snapshots) = snapshots {
+        replica = replica.with_snapshots(snapshots, parts.settings.snapshots);
+    }
     replica.run(doorbells, parts.shutdown.clone()).await;
     if let Some(bell) = bell {
         bell.finish().await;

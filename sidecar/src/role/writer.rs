@@ -1,8 +1,15 @@
 //! The writer's process.
 
+use std::sync::Arc;
+
 use super::{Parts, RoleError, RoleOptions, stop};
 use crate::events::Publisher;
+use crate::graph::Watermark;
+use crate::ids::Seq;
 use crate::node::{Progress, Role};
+use crate::replica::Advancer;
+use crate::settings::Settings;
+use crate::snapshot::bootstrap;
 use crate::store::{Remedy, Store, StoreError, check_conditional_writes};
 use crate::writer::RunningWriter;
 
@@ -25,11 +32,18 @@ pub async fn run_writer(options: &RoleOptions) -> Result<(), RoleError> {
     let (publisher, publishing) = events.unzip();
     // A supervisor that holds this process restarts it itself; in a pod, the kubelet starts it again at once.
     let ends_on_schema = !options.exit_with_parent;
+    let optimizer = parts.file.optimizer();
     tokio::spawn(parts.file.follow(parts.shutdown.clone(), ends_on_schema));
+    let taking_over = async {
+        let found = match parts.found {
+            Some(found) => Some(found),
+            None => restored(&parts.advancer, &parts.store, &parts.settings).await,
+        };
+        let schema = &parts.config.schema;
+        RunningWriter::take_over(parts.store, parts.advancer, parts.settings, schema, found).await
+    };
     let running = tokio::select! {
-        taken = RunningWriter::take_over(
-            parts.store, parts.advancer, parts.settings, &parts.config.schema, parts.found,
-        ) => taken,
+        taken = taking_over => taken,
         () = parts.shutdown.cancelled() => return stop(parts.shutdown, parts.serving).await,
     };
     let ended = match running {
@@ -37,6 +51,7 @@ pub async fn run_writer(options: &RoleOptions) -> Result<(), RoleError> {
             if let Some(publisher) = publisher {
                 running.publish_to(publisher);
             }
+            running.optimize_by(optimizer);
             // Nobody else sets it.
             let _ = parts.writer.set(running.writer.clone());
             running.run(parts.shutdown.clone()).await.map_err(RoleError::from)
@@ -52,6 +67,20 @@ pub async fn run_writer(options: &RoleOptions) -> Result<(), RoleError> {
     }
     let stopped = stop(parts.shutdown, parts.serving).await;
     ended.and(stopped)
+}
+
+/// What this node's graph holds once the newest usable snapshot is restored; `None` where the takeover is to build it.
+async fn restored(advancer: &Advancer, store: &Arc<dyn Store>, settings: &Settings) -> Option<Watermark> {
+    let bootstrapped = async {
+        match advancer.log.head(Seq(0)).await? {
+            Some(head) => bootstrap(advancer, store, &head, Seq(0), &settings.snapshots).await,
+            None => Ok(None),
+        }
+    };
+    bootstrapped.await.unwrap_or_else(|error| {
+        tracing::warn!(%error, "no snapshot could be restored; the graph is built from its tables");
+        None
+    })
 }
 
 /// Waits for a store that does not answer; what must not hold a graph is an error.

@@ -1,11 +1,12 @@
 //! The `file` backend: the object `a/b` is the file `<root>/a/b`, for one machine or a volume that several pods share.
 //!
 //! Owns: everything under the root that is an object, `<root>/.locks/`, and temporary files named `.tmp-…`.
-//! Does not own: the listing order (`file_list.rs`).
+//! Does not own: the listing order (`file_list.rs`), what crashes left behind (`file_leftovers.rs`).
 //!
 //! How a write survives crashes: the content goes to a temporary file beside the target and is synced; then one atomic
 //! step makes it the object (`link` for create-only, `rename` otherwise); then the directory is synced. A crash leaves
-//! the object as it was or as it shall be, and perhaps a temporary file, which nobody reads or lists.
+//! the object as it was or as it shall be, and perhaps a temporary file, which nobody reads or lists, and which goes when
+//! somebody writes to that directory an hour later. A full disk fails the first step, so it leaves no half object either.
 //!
 //! `put`, `put_if_match` and `delete` of a key exclude each other by an advisory lock on one of 256 files in `.locks/`,
 //! chosen by the key's hash. `put_if_absent` needs none: `link` fails if the target exists.
@@ -15,19 +16,19 @@ use std::fs::{self, File, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use super::file_leftovers::{TEMP_PREFIX, sweep};
 use super::{ETag, Entry, Key, Object, Put, Store, StoreError};
 use super::{file_list, file_tree};
 
 const LOCKS_DIR: &str = ".locks";
-const TEMP_PREFIX: &str = ".tmp-";
 /// How long to wait for a lock: its holder only syncs a directory, so a longer wait means a stopped process.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 const LOCK_POLL: Duration = Duration::from_millis(2);
@@ -43,6 +44,7 @@ impl FileStore {
         let files = Files {
             root: root.to_owned(),
             durable_dirs: Mutex::default(),
+            unsynced_dirs: Mutex::default(),
         };
         create_dir_durably(&root.join(LOCKS_DIR), None).map_err(failed("create", root))?;
         Ok(Self {
@@ -124,6 +126,8 @@ struct Files {
     root: PathBuf,
     /// Directories this handle has made durable, up to the root.
     durable_dirs: Mutex<HashSet<PathBuf>>,
+    /// Directories with an object whose name may not survive a power cut, as a sync failed.
+    unsynced_dirs: Mutex<HashSet<PathBuf>>,
 }
 
 impl Files {
@@ -133,6 +137,8 @@ impl Files {
 
     fn get(&self, key: &Key) -> Result<Option<Object>, StoreError> {
         let path = self.path(key);
+        // Whoever reads back to learn what became of a write must not take for durable what is not.
+        self.sync_again(&path).map_err(failed("read", &path))?;
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(Object {
                 etag: ETag::of_content(&bytes),
@@ -167,7 +173,7 @@ impl Files {
                 _ => return Err(failed("create", &path)(error)),
             }
         }
-        sync_parent(&path).map_err(unknown("create", &path))?;
+        self.sync(&path).map_err(unknown("create", &path))?;
         Ok(Put::Stored(ETag::of_content(bytes)))
     }
 
@@ -186,7 +192,7 @@ impl Files {
         let path = self.path(key);
         let _lock = self.lock(key)?;
         match fs::remove_file(&path) {
-            Ok(()) => sync_parent(&path).map_err(unknown("delete", &path)),
+            Ok(()) => self.sync(&path).map_err(unknown("delete", &path)),
             Err(error) if is_no_object(&error) => Ok(()),
             Err(error) => Err(failed("delete", &path)(error)),
         }
@@ -213,7 +219,9 @@ impl Files {
         let durable = || self.durable_dirs.lock().unwrap_or_else(PoisonError::into_inner);
         if !(durable().contains(dir) && dir.is_dir()) {
             create_dir_durably(dir, Some(&self.root))?;
-            durable().insert(dir.to_owned());
+            if durable().insert(dir.to_owned()) {
+                sweep(dir, SystemTime::now());
+            }
         }
         Ok(())
     }
@@ -222,7 +230,29 @@ impl Files {
         let path = self.path(key);
         temp.persist(&path)
             .map_err(|refused| failed("write", &path)(refused.error))?;
-        sync_parent(&path).map_err(unknown("write", &path))
+        self.sync(&path).map_err(unknown("write", &path))
+    }
+
+    /// Makes the name of an object durable. Where that fails, reads below that directory fail too until it succeeds.
+    fn sync(&self, path: &Path) -> io::Result<()> {
+        let synced = sync_parent(path);
+        if let (Err(_), Some(dir)) = (&synced, path.parent()) {
+            self.unsynced().insert(dir.to_owned());
+        }
+        synced
+    }
+
+    fn sync_again(&self, path: &Path) -> io::Result<()> {
+        let Some(dir) = path.parent() else { return Ok(()) };
+        if self.unsynced().contains(dir) {
+            sync_parent(path)?;
+            self.unsynced().remove(dir);
+        }
+        Ok(())
+    }
+
+    fn unsynced(&self) -> MutexGuard<'_, HashSet<PathBuf>> {
+        self.unsynced_dirs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the key's lock; it is released when the file is dropped, or its process dies.

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use tempfile::TempDir;
@@ -145,4 +147,125 @@ async fn a_lock_held_by_a_stopped_process_delays_but_writes_nothing() {
     assert!(!waiting.is_finished());
     drop(held);
     assert!(matches!(waiting.await.unwrap().unwrap(), Put::Stored(_)));
+}
+
+#[tokio::test]
+async fn what_crashed_puts_left_an_hour_ago_goes_with_the_next_write_to_that_directory() {
+    let (_dir, store) = fresh();
+    let dir = store.files.root.join("c");
+    fs::create_dir(&dir).unwrap();
+    for (name, age) in [(".tmp-old", 7200), (".tmp-new", 60)] {
+        fs::write(dir.join(name), "half a rec").unwrap();
+        let then = SystemTime::now() - Duration::from_secs(age);
+        fs::File::options()
+            .write(true)
+            .open(dir.join(name))
+            .unwrap()
+            .set_modified(then)
+            .unwrap();
+    }
+    store.put(&key("c/1"), Bytes::from("one")).await.unwrap();
+    assert_eq!(names(&store, "c"), [".tmp-new", "1"]);
+}
+
+#[tokio::test]
+async fn what_could_not_be_made_durable_is_not_read_back_before_it_is() {
+    let (_dir, store) = fresh();
+    store.put(&key("c/1"), Bytes::from("one")).await.unwrap();
+    // As after a sync that failed: another directory in its place, which cannot be synced while it is not there.
+    store.files.unsynced().insert(store.files.root.join("c"));
+    let (c, away) = (store.files.root.join("c"), store.files.root.join("away"));
+    fs::rename(&c, &away).unwrap();
+    let error = store.get(&key("c/1")).await.unwrap_err();
+    assert_eq!(error.remedy(), Remedy::Retry, "{error}");
+    fs::rename(&away, &c).unwrap();
+    assert_eq!(store.get(&key("c/1")).await.unwrap().unwrap().bytes, "one");
+    assert!(store.files.unsynced().is_empty());
+}
+
+/// A file system of a few pages; `None`, saying so, where this process may not make one.
+struct Tiny(TempDir);
+
+impl Tiny {
+    fn mounted(options: &str) -> Option<Self> {
+        let dir = TempDir::new().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "none"])
+            .arg(dir.path())
+            .output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(dir)),
+            refused => {
+                eprintln!("skipped: it takes root and mount(8) to make a full disk: {refused:?}");
+                None
+            }
+        }
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_every_write_says_so_and_leaves_every_object_as_it_was() {
+    let Some(disk) = Tiny::mounted("size=256k") else {
+        return;
+    };
+    let store = FileStore::open(&disk.0.path().join("root")).unwrap();
+    let etag = store.put(&key("c/1"), Bytes::from("one")).await.unwrap();
+    let large = Bytes::from(vec![7_u8; 1 << 20]);
+    let errors = [
+        store.put(&key("c/1"), large.clone()).await.unwrap_err(),
+        store.put_if_absent(&key("c/2"), large.clone()).await.unwrap_err(),
+        store.put_if_match(&key("c/1"), &etag, large).await.unwrap_err(),
+    ];
+    for error in errors {
+        assert_eq!(error.remedy(), Remedy::Retry, "nothing happened: {error}");
+        let text = error.to_string();
+        assert!(
+            text.contains("No space left on device") && text.contains("/root/c/"),
+            "{text}"
+        );
+    }
+    assert_eq!(names(&store, "c"), ["1"], "no temporary file holds the space");
+    assert_eq!(store.get(&key("c/1")).await.unwrap().unwrap().bytes, "one");
+    // With room again, it goes on.
+    let put = store
+        .put_if_absent(&key("c/2"), Bytes::from("two"))
+        .await
+        .unwrap();
+    assert!(matches!(put, Put::Stored(_)));
+}
+
+#[tokio::test]
+async fn without_room_for_another_name_a_put_happens_not_at_all() {
+    // Each name takes one of the inodes: the root, `root`, `.locks`, `c`, its lock, and one temporary file.
+    for inodes in 5..16 {
+        let Some(disk) = Tiny::mounted(&format!("size=256k,nr_inodes={inodes}")) else {
+            return;
+        };
+        let Ok(store) = FileStore::open(&disk.0.path().join("root")) else {
+            continue;
+        };
+        let mut stored = Vec::new();
+        let refused = loop {
+            let name = format!("c/{}", stored.len());
+            match store.put_if_absent(&key(&name), Bytes::from(name.clone())).await {
+                Ok(put) => assert!(matches!(put, Put::Stored(_)), "{inodes}: {name}"),
+                Err(error) => break error,
+            }
+            stored.push(name);
+        };
+        assert_eq!(refused.remedy(), Remedy::Retry, "{inodes}: {refused}");
+        assert!(
+            refused.to_string().contains("No space left on device"),
+            "{inodes}: {refused}"
+        );
+        let listed = store.list("", None, 100).await.unwrap();
+        let listed: Vec<&str> = listed.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(listed, stored, "{inodes}");
+    }
 }

@@ -7,6 +7,7 @@
 //! and `If-Match: <etag>`; the commit point and the writer's epoch rest on them (design.md, section 3).
 
 mod file;
+mod file_leftovers;
 mod file_list;
 mod file_tree;
 mod key;
@@ -191,7 +192,7 @@ pub enum StoreError {
     },
 
     /// Nothing was written.
-    #[error("failed to {action} {place}")]
+    #[error("failed to {action} {place}: {source}")]
     Io {
         action: &'static str,
         /// The path or key concerned.

@@ -221,6 +221,7 @@ impl Spooler {
         let table = self.table.clone();
         let checked = tokio::task::spawn_blocking(move || {
             let spool = Arc::new(spooled.writer.finish()?);
+            fail::fail_point!("writer::after_spool");
             let (keys, suspects) = spooled.keys.finish();
             let suspects = suspects.into_iter().collect();
             let repeated = repeated_rows(&table, &spool, &suspects)?;
@@ -229,6 +230,7 @@ impl Spooler {
         let (checked, all_rows) = tokio::join!(checked, staging);
         let (spool, keys, repeated) = finished(checked)?;
         let mut rows = staged(all_rows)?;
+        fail::fail_point!("writer::after_stage");
         let repeated = repeated?;
         if !repeated.is_empty() {
             // Rare enough to write the rows once more; the files with all of them go when `rows` is replaced.

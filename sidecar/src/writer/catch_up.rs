@@ -199,7 +199,11 @@ impl Session {
             fail::fail_point!("writer::before_catch_up", |_| Err(AdvanceError::Crashed(
                 "writer::before_catch_up"
             )));
-            advancer.advance(Some(&from), &to, rows).await
+            advancer.advance(Some(&from), &to, rows).await?;
+            fail::fail_point!("writer::after_catch_up", |_| Err(AdvanceError::Crashed(
+                "writer::after_catch_up"
+            )));
+            Ok(())
         });
         self.catch_up.running = Some(Running { target, task });
     }

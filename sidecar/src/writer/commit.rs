@@ -35,13 +35,17 @@ pub enum CommitError {
     /// Tell the clients, undo, go on: nothing was committed.
     #[error("{0}")]
     NotCommitted(String),
+    /// Stop: the record was created below a log that a newer writer trimmed. Nobody reads it, and what it would have been is
+    /// not this writer's to tell.
+    #[error("fenced: {0}")]
+    Stray(String),
     /// A crash point of a test.
     #[error("stopped at crash point {0}")]
     Crashed(&'static str),
 }
 
 /// The graph with the commit in it, not visible yet.
-enum PreparedGraph {
+pub(super) enum PreparedGraph {
     Applied(PreparedApply),
     /// A fresh graph, built next to the served one.
     Built(Arc<Graph>),
@@ -79,6 +83,9 @@ impl Session {
     ) -> Result<CommitRecord, CommitError> {
         let started = Instant::now();
         let tx_id = TxId::after(self.head.tx_id, self.clock.unix_millis());
+        fail::fail_point!("writer::before_lance", |_| Err(CommitError::Crashed(
+            "writer::before_lance"
+        )));
         let mut redone = 0;
         let (record, written) = loop {
             match self.write_lance(plan, tx_id).await {
@@ -90,10 +97,10 @@ impl Session {
                 }) if redone < REDO_LIMIT => {
                     redone += 1;
                     tracing::warn!(table, expected, found, "another writer touched a table");
-                    self.undo(plan).await?;
+                    self.undo(touched(plan)).await?;
                 }
                 Err(error) => {
-                    self.undo(plan).await?;
+                    self.undo(touched(plan)).await?;
                     return Err(error.into());
                 }
             }
@@ -109,7 +116,7 @@ impl Session {
                 Ok(prepared) => prepared,
                 Err(error) => {
                     self.advancer.local.doubt();
-                    self.undo(plan).await?;
+                    self.undo(touched(plan)).await?;
                     return Err(CommitError::NotCommitted(error.to_string()));
                 }
             },
@@ -133,6 +140,9 @@ impl Session {
             Some(keys) => self.run_ahead(&record, plan.rows(), keys),
             None => self.finish_graph(prepared, target).await,
         }
+        fail::fail_point!("writer::before_publish", |_| Err(CommitError::Crashed(
+            "writer::before_publish"
+        )));
         self.publish(&record);
         metrics::histogram!("slipstream_commit_duration_seconds").record(started.elapsed().as_secs_f64());
         metrics::counter!("slipstream_commits_total").increment(1);
@@ -169,6 +179,7 @@ impl Session {
                     let (delete, append) = (table.delete.clone(), table.reader());
                     base.write(TableWrite { delete, append }, tag).await?
                 };
+                fail::fail_point!("writer::between_tables");
                 Ok((name.to_owned(), written))
             });
         // All are awaited, also after a failure: none may go on writing while the others are undone.
@@ -176,10 +187,10 @@ impl Session {
             .await
             .into_iter()
             .collect::<Result<_, LakeError>>()?;
-        let mut tables = self.head.tables.clone();
-        written
-            .iter()
-            .for_each(|(name, table)| tables.set(name, table.version()));
+        let (mut tables, mut manifests) = (self.head.tables.clone(), self.head.manifests.clone());
+        for (_, table) in &written {
+            table.record_in(&mut tables, &mut manifests)?;
+        }
         let changed = plan
             .tables
             .iter()
@@ -192,6 +203,7 @@ impl Session {
             timestamp: now,
             kind: CommitKind::Data,
             tables,
+            manifests,
             changed: changed
                 .map(|(name, table)| TableChange {
                     table: name.clone(),
@@ -209,7 +221,11 @@ impl Session {
     }
 
     /// Step 3: the same change in the local graph, by the replicas' own code.
-    async fn prepare_graph(&self, target: &Watermark, rows: u64) -> Result<PreparedGraph, AdvanceError> {
+    pub(super) async fn prepare_graph(
+        &self,
+        target: &Watermark,
+        rows: u64,
+    ) -> Result<PreparedGraph, AdvanceError> {
         let advancer = &self.advancer;
         if let Some(graph) = advancer.local.writable()
             && !advancer.prefers_rebuild(rows, target).await?
@@ -233,10 +249,15 @@ impl Session {
     }
 
     /// Step 4, the commit point. Returns only when the outcome is known: an unknown one is never an abort.
-    async fn put_record(&self, record: &CommitRecord) -> Result<(), CommitError> {
+    pub(super) async fn put_record(&self, record: &CommitRecord) -> Result<(), CommitError> {
         let mut wait = READ_BACK.0;
         loop {
-            match self.advancer.log.append(record).await {
+            let claimed = takeover::Claimed {
+                store: self.store.as_ref(),
+                log: &self.advancer.log,
+                ours: &self.claim,
+            };
+            match claimed.append(record).await {
                 Ok(Append::Committed) => return Ok(()),
                 Ok(Append::Taken(other)) => {
                     return Err(CommitError::Fenced(format!(
@@ -244,7 +265,10 @@ impl Session {
                         other.epoch, other.seq, record.epoch
                     )));
                 }
-                Err(error @ LogError::Damaged { .. }) => return Err(CommitError::Fenced(error.to_string())),
+                Err(error @ TakeoverError::Log(LogError::Damaged { .. })) => {
+                    return Err(CommitError::Fenced(error.to_string()));
+                }
+                Err(error @ TakeoverError::Stray(_)) => return Err(CommitError::Stray(error.to_string())),
                 Err(error) => {
                     tracing::warn!(%error, seq = %record.seq, retry_in = ?wait, "the outcome of a commit is not known yet");
                     self.advancer.progress.store_failed(&error);
@@ -256,13 +280,15 @@ impl Session {
     }
 
     /// Step 5: makes the commit visible here. It stands already, so a failing graph is built again from Lance.
-    async fn finish_graph(&mut self, prepared: PreparedGraph, target: Watermark) {
+    pub(super) async fn finish_graph(&mut self, prepared: PreparedGraph, target: Watermark) {
+        fail::fail_point!("writer::before_graph_commit");
         let local = &self.advancer.local;
         let done = match prepared {
             PreparedGraph::Applied(prepared) => prepared.commit().await,
             PreparedGraph::Built(graph) => local.install(graph),
             PreparedGraph::Later => return,
         };
+        fail::fail_point!("writer::after_graph_commit");
         self.watermark = target;
         match done {
             Ok(()) => {
@@ -283,16 +309,10 @@ impl Session {
     }
 
     /// Back to the head after a failure before the record: tables restored, graph rebuilt if it is in doubt.
-    async fn undo(&mut self, plan: &Plan) -> Result<(), CommitError> {
+    pub(super) async fn undo(&mut self, names: Vec<String>) -> Result<(), CommitError> {
         if !takeover::holds(self.store.as_ref(), &self.claim).await? {
             return Err(CommitError::Fenced("writer.json names another writer".to_owned()));
         }
-        let names: Vec<String> = plan
-            .tables
-            .keys()
-            .cloned()
-            .chain([TOMBSTONES.to_owned()])
-            .collect();
         for name in names {
             // A base that was restored before is the newest version, although its number is not in any commit.
             let base = self.base(&name)?.version();
@@ -306,7 +326,7 @@ impl Session {
         Ok(())
     }
 
-    fn base(&self, name: &str) -> Result<&TableAt, LakeError> {
+    pub(super) fn base(&self, name: &str) -> Result<&TableAt, LakeError> {
         self.bases.get(name).ok_or_else(|| LakeError::Mismatch {
             table: name.to_owned(),
             version: 0,
@@ -316,8 +336,17 @@ impl Session {
     }
 }
 
+/// Tables that a plan may have written.
+fn touched(plan: &Plan) -> Vec<String> {
+    plan.tables
+        .keys()
+        .cloned()
+        .chain([TOMBSTONES.to_owned()])
+        .collect()
+}
+
 /// A rolled back apply leaves the graph as it was; a built one is thrown away.
-async fn roll_back(prepared: PreparedGraph) {
+pub(super) async fn roll_back(prepared: PreparedGraph) {
     match prepared {
         PreparedGraph::Applied(prepared) => {
             if let Err(error) = prepared.roll_back().await {

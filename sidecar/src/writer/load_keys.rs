@@ -96,6 +96,16 @@ impl LoadKeys {
             + self.nodes.as_ref().map_or(0, KeySet::memory)
     }
 
+    /// Of a commit that wrote no rows.
+    pub(super) fn none() -> Self {
+        Self {
+            // No table has this name.
+            table: String::new(),
+            hashes: Some(Vec::new()),
+            nodes: None,
+        }
+    }
+
     /// The same request with nothing known about its keys.
     pub(super) fn forgotten(&self) -> Self {
         Self {

@@ -14,6 +14,8 @@ mod group;
 mod idempotency;
 mod load_keys;
 mod operation_form;
+mod optimize;
+mod optimizing;
 mod refusal;
 mod session;
 mod spool;
@@ -33,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 pub use bulk::{BulkLoad, Spooler};
 pub use commit::CommitError;
 pub use refusal::{Refusal, WriteError};
+pub(crate) use takeover::holds;
 pub use takeover::{TakeoverError, WriterClaim};
 pub use transaction::{
     OperationRequest, TableChanges, Transaction, TransactionRequest, idempotency_entry, unknown_table,
@@ -40,6 +43,7 @@ pub use transaction::{
 
 use crate::commit_log::{CommitRecord, VersionMap};
 use crate::ids::{Seq, TxId};
+use crate::lake::IndexWish;
 use crate::schema::{Schema, TableSchema};
 
 /// What a client is told about its commit.
@@ -164,14 +168,30 @@ pub struct RunningWriter {
     pub writer: Writer,
     session: session::Session,
     jobs: mpsc::Receiver<Job>,
+    /// Indexes that the resource wants, by table.
+    indexes: Vec<(String, IndexWish)>,
+    /// `None`: the tables are left as they are.
+    optimizing: Option<optimizing::Optimizing>,
 }
 
 impl RunningWriter {
+    /// From now on the tables are optimized as `config` says, which may change at any time.
+    pub fn optimize_by(&mut self, config: tokio::sync::watch::Receiver<crds::Optimizer>) {
+        self.optimizing = Some(optimizing::Optimizing::new(
+            config,
+            self.session.settings.optimizer,
+            self.indexes.clone(),
+            self.session.advancer.progress.clone(),
+            self.session.head.seq,
+        ));
+    }
+
     /// Takes jobs until `shutdown`, then finishes the one at hand and refuses the rest.
     ///
     /// # Errors
     /// [`CommitError::Fenced`] when a newer writer took over: the process exits non-zero.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), CommitError> {
-        self.session.run(&mut self.jobs, shutdown).await
+        let optimizing = self.optimizing.take();
+        self.session.run(&mut self.jobs, optimizing, shutdown).await
     }
 }

@@ -14,6 +14,7 @@ use super::catch_up::CatchUp;
 use super::group::{self, Next};
 use super::idempotency::KnownKeys;
 use super::load_keys::LoadKeys;
+use super::optimizing::{Event, Optimizing};
 use super::spool::SpoolRoom;
 use super::takeover::{self, TakeoverError, WriterClaim};
 use super::validate::{Plan, unavailable, validate};
@@ -22,9 +23,9 @@ use crate::clock::Clock;
 use crate::commit_log::CommitRecord;
 use crate::events::Publisher;
 use crate::graph::{Graph, GraphError, Watermark};
-use crate::lake::TableAt;
+use crate::lake::{IndexWish, LakeError, TableAt};
 use crate::node::NodeState;
-use crate::replica::{Advancer, changed_rows};
+use crate::replica::{AdvanceError, Advancer, changed_rows};
 use crate::settings::Settings;
 use crate::store::Store;
 
@@ -65,33 +66,40 @@ impl RunningWriter {
         found: Option<Watermark>,
     ) -> Result<Self, TakeoverError> {
         let clock = advancer.progress.clock().clone();
+        fail::fail_point!("takeover::before_claim", |_| Err(TakeoverError::Crashed(
+            "takeover::before_claim"
+        )));
         let claim = takeover::claim(store.as_ref(), &advancer.log, &settings.holder, &clock).await?;
         advancer.progress.set_epoch(claim.epoch);
         fail::fail_point!("takeover::after_claim", |_| Err(TakeoverError::Crashed(
             "takeover::after_claim"
         )));
-        let barrier = takeover::barrier(&advancer.log, claim.epoch, &clock).await?;
+        let claimed = takeover::Claimed {
+            store: store.as_ref(),
+            log: &advancer.log,
+            ours: &claim,
+        };
+        let barrier = takeover::barrier(claimed, &clock).await?;
         fail::fail_point!("takeover::after_barrier", |_| Err(TakeoverError::Crashed(
             "takeover::after_barrier"
         )));
-        let mut bases = takeover::settle(&advancer.lake, &barrier.tables).await?;
+        let mut bases = takeover::settle(&advancer.lake, &barrier).await?;
         fail::fail_point!("takeover::after_settle", |_| Err(TakeoverError::Crashed(
             "takeover::after_settle"
         )));
-        let migrated = takeover::migrate(
-            &advancer.lake,
-            &advancer.log,
-            &barrier,
-            wanted,
-            &mut bases,
-            &clock,
-        )
-        .await?;
+        let migrated =
+            takeover::migrate(claimed, &advancer.lake, &barrier, wanted, &mut bases, &clock).await?;
         let head = migrated.unwrap_or(barrier);
         let graph_schema = takeover::schema_at(&advancer.log, &head).await?;
         let watermark = Watermark::of(&head, &graph_schema);
-        roll_forward(&advancer, found, &watermark).await?;
-        let known_keys = KnownKeys::load(&advancer.log, head.seq).await?;
+        fail::fail_point!("takeover::before_roll_forward", |_| Err(TakeoverError::Crashed(
+            "takeover::before_roll_forward"
+        )));
+        Box::pin(roll_forward(&advancer, found, &watermark)).await?;
+        fail::fail_point!("takeover::after_roll_forward", |_| Err(TakeoverError::Crashed(
+            "takeover::after_roll_forward"
+        )));
+        let known_keys = KnownKeys::load(&advancer.log, &head, settings.idempotency_commits).await?;
         tracing::info!(epoch = %claim.epoch, seq = %head.seq, "took over as the writer");
 
         let spool_dir = settings.data_dir.join("spool");
@@ -146,8 +154,31 @@ impl RunningWriter {
             },
             session,
             jobs,
+            indexes: declared_indexes(wanted),
+            optimizing: None,
         })
     }
+}
+
+/// Indexes that a schema declares, by table. They are the resource's, not the log's: one that comes or goes is no change of
+/// the tables.
+fn declared_indexes(schema: &crds::GraphSchema) -> Vec<(String, IndexWish)> {
+    let nodes = schema.nodes.iter().map(|table| (&table.name, &table.properties));
+    let edges = schema.edges.iter().map(|table| (&table.name, &table.properties));
+    let wish = |property: &crds::Property| {
+        Some(IndexWish {
+            column: property.name.clone(),
+            kind: property.index?,
+            dimension: property.dimension,
+        })
+    };
+    nodes
+        .chain(edges)
+        .flat_map(|(table, properties)| {
+            let wishes = properties.iter().filter_map(wish);
+            wishes.map(|wish| (table.clone(), wish)).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 impl RunningWriter {
@@ -164,7 +195,7 @@ async fn roll_forward(
     found: Option<Watermark>,
     head: &Watermark,
 ) -> Result<(), TakeoverError> {
-    let failed = |error: crate::replica::AdvanceError| TakeoverError::Local(error.to_string());
+    let failed = |error: AdvanceError| TakeoverError::Local(error.to_string());
     let usable = match found {
         Some(found) if advancer.is_ours(&found).await.map_err(failed)? => Some(found),
         Some(_) => {
@@ -180,22 +211,27 @@ async fn roll_forward(
         }
         None => u64::MAX,
     };
-    advancer
-        .advance(usable.as_ref(), head, missing)
-        .await
-        .map_err(failed)
+    match advancer.advance(usable.as_ref(), head, missing).await {
+        // Another writer cleaned what this graph would go on from: writers pin nothing.
+        Err(AdvanceError::Graph(GraphError::Lake(LakeError::VersionMissing { .. }))) if usable.is_some() => {
+            advancer.rebuild(head).await.map_err(failed)
+        }
+        advanced => advanced.map_err(failed),
+    }
 }
 
 impl Session {
     pub(super) async fn run(
         &mut self,
         jobs: &mut mpsc::Receiver<Job>,
+        mut optimizing: Option<Optimizing>,
         shutdown: CancellationToken,
     ) -> Result<(), CommitError> {
         self.ending = shutdown.clone();
         let mut waiting = VecDeque::new();
         let mut heartbeat = tokio::time::interval(self.settings.heartbeat);
         heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let local = self.advancer.local.clone();
         let ended = loop {
             if waiting.is_empty() {
                 tokio::select! {
@@ -207,6 +243,15 @@ impl Session {
                     }
                     stepped = self.step_towards_head() => {
                         if let Err(error) = stepped { break Err(error) }
+                        continue;
+                    }
+                    event = next_of(&mut optimizing) => {
+                        if let Err(error) = self.optimize_if_any(&mut optimizing, event).await { break Err(error) }
+                        continue;
+                    }
+                    // A scrub found that the graph is not what Lance holds.
+                    () = local.lost() => {
+                        self.ensure_graph().await;
                         continue;
                     }
                     job = jobs.recv() => match job {
@@ -232,9 +277,17 @@ impl Session {
             if let Some(Err(error)) = self.step_towards_head().now_or_never() {
                 break Err(error);
             }
+            // Nor are the optimizer's results.
+            if let Some(event) = next_of(&mut optimizing).now_or_never()
+                && let Err(error) = self.optimize_if_any(&mut optimizing, event).await
+            {
+                break Err(error);
+            }
+            // Nothing is validated against a graph that a scrub gave up.
+            self.ensure_graph().await;
             let done = match group::take(&mut waiting, self.settings.group) {
-                Next::Group(group) => self.commit_group(group).await,
-                Next::Bulk(job) => self.commit_bulk(*job).await,
+                Next::Group(group) => Box::pin(self.commit_group(group)).await,
+                Next::Bulk(job) => Box::pin(self.commit_bulk(*job)).await,
                 Next::Nothing => Ok(()),
             };
             if let Err(error) = done {
@@ -250,6 +303,9 @@ impl Session {
             let _ = self.fenced.set(detail.clone());
         }
         jobs.close();
+        if let Some(optimizing) = optimizing {
+            optimizing.shutdown().await;
+        }
         while let Ok(job) = jobs.try_recv() {
             waiting.push_back(job);
         }
@@ -257,6 +313,19 @@ impl Session {
             refuse(job, &ended);
         }
         ended
+    }
+
+    async fn optimize_if_any(
+        &mut self,
+        optimizing: &mut Option<Optimizing>,
+        event: Event,
+    ) -> Result<(), CommitError> {
+        self.ensure_graph().await;
+        match optimizing {
+            // Boxed: a run is rare, and its future is large.
+            Some(optimizing) => Box::pin(self.optimize(optimizing, event)).await,
+            None => Ok(()),
+        }
     }
 
     /// Waits a moment for more transactions, so that they share a commit.
@@ -269,9 +338,15 @@ impl Session {
 
     pub(super) async fn beat(&mut self) -> Result<(), CommitError> {
         self.beaten_at = Instant::now();
+        fail::fail_point!("writer::before_beat", |_| Err(CommitError::Crashed(
+            "writer::before_beat"
+        )));
         let beating = takeover::beat(self.store.as_ref(), &mut self.claim, &self.clock);
         match self.advancer.progress.asking_store(beating).await {
             Ok(true) => {
+                fail::fail_point!("writer::after_beat", |_| Err(CommitError::Crashed(
+                    "writer::after_beat"
+                )));
                 self.advancer.progress.store_answered();
                 self.advancer.progress.confirmed(self.head.seq, self.clock.now());
                 Ok(())
@@ -360,9 +435,9 @@ impl Session {
         if let Some(parent) = &plan.traceparent {
             telemetry::set_parent(&span, parent);
         }
-        match self.commit(plan, ahead).instrument(span).await {
+        match Box::pin(self.commit(plan, ahead)).instrument(span).await {
             Ok(record) => {
-                self.since_checkpoint += 1;
+                self.since_checkpoint += crate::replica::checkpoint_count(1, plan.rows());
                 fail::fail_point!("writer::before_answer", |_| Err(CommitError::Crashed(
                     "writer::before_answer"
                 )));
@@ -417,7 +492,7 @@ impl Session {
     }
 
     /// After a commit that failed inside the engine the graph is in doubt (rules of the engine).
-    async fn ensure_graph(&mut self) {
+    pub(super) async fn ensure_graph(&mut self) {
         if self.advancer.local.writable().is_none() && !self.catch_up.is_behind() {
             self.rebuild_graph().await;
         }
@@ -446,14 +521,25 @@ impl Session {
             return;
         }
         let since = std::mem::take(&mut self.since_checkpoint);
+        fail::fail_point!("writer::before_checkpoint");
         match crate::replica::checkpoint(&self.advancer, since, self.settings.checkpoint_commits).await {
-            Ok(true) => {}
+            Ok(true) => {
+                fail::fail_point!("writer::after_checkpoint");
+            }
             Ok(false) => self.since_checkpoint = since,
             Err(error) => {
                 tracing::warn!(%error, "failed to checkpoint the local graph");
                 self.rebuild_graph().await;
             }
         }
+    }
+}
+
+/// What the optimizer has next; never anything where there is none.
+async fn next_of(optimizing: &mut Option<Optimizing>) -> Event {
+    match optimizing {
+        Some(optimizing) => optimizing.next().await,
+        None => std::future::pending().await,
     }
 }
 

@@ -37,6 +37,8 @@ pub enum TakeoverError {
     Lake(#[from] LakeError),
     #[error("writer.json is damaged: {0}")]
     Claim(serde_json::Error),
+    #[error("a newer writer took over and trimmed the log: commit {0} of this one is not part of it")]
+    Stray(Seq),
     #[error("another writer took over with epoch {newer}, this one had {ours}")]
     Fenced { ours: Epoch, newer: Epoch },
     /// The resource's schema cannot follow from the one in the store.
@@ -49,6 +51,50 @@ pub enum TakeoverError {
     Local(String),
     #[error("stopped at crash point {0}")]
     Crashed(&'static str),
+}
+
+/// What a writer appends to the log with.
+#[derive(Clone, Copy)]
+pub(super) struct Claimed<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) log: &'a CommitLog,
+    pub(super) ours: &'a WriterClaim,
+}
+
+impl Claimed<'_> {
+    /// [`CommitLog::append`], and the proof that the record is part of the log.
+    ///
+    /// That the record could be created proves it only while its place was never taken. Below a log that a newer writer
+    /// trimmed, put-if-absent succeeds again: a writer that was stalled right before its put would acknowledge a commit that
+    /// nobody ever reads. The claim, read *after* the put, rules that out; a writer that lost it looks at what follows its
+    /// record.
+    ///
+    /// # Errors
+    /// [`TakeoverError::Stray`]: the record is there but no commit, and this writer must stop. As long as the others last, the
+    /// outcome is unknown: the same call tells it later.
+    pub(super) async fn append(self, record: &CommitRecord) -> Result<Append, TakeoverError> {
+        let appended = self.log.append(record).await?;
+        if appended == Append::Committed && !self.stands(record).await? {
+            return Err(TakeoverError::Stray(record.seq));
+        }
+        Ok(appended)
+    }
+
+    async fn stands(self, record: &CommitRecord) -> Result<bool, TakeoverError> {
+        if holds(self.store, self.ours).await? {
+            return Ok(true);
+        }
+        let follows = |next: CommitRecord| next.prev_tx_id == record.tx_id;
+        if let Some(next) = self.log.read(record.seq.next()).await? {
+            return Ok(follows(next));
+        }
+        match self.log.check_dense_after(record.seq).await {
+            // Nothing follows it, or something since.
+            Ok(()) => Ok(self.log.read(record.seq.next()).await?.is_none_or(follows)),
+            Err(LogError::Gap { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
 }
 
 pub(super) fn claim_key() -> Result<Key, StoreError> {
@@ -94,13 +140,18 @@ pub(super) async fn claim(
 
 /// Writes the barrier: the first commit of this epoch, which repeats the head's version map. Commits that an older writer
 /// got in before it stand. From here on an older writer cannot commit.
-pub(super) async fn barrier(
-    log: &CommitLog,
-    epoch: Epoch,
-    clock: &Clock,
-) -> Result<CommitRecord, TakeoverError> {
-    let mut head = log.head(Seq(0)).await?;
+pub(super) async fn barrier(claimed: Claimed<'_>, clock: &Clock) -> Result<CommitRecord, TakeoverError> {
+    let epoch = claimed.ours.epoch;
+    let mut head = claimed.log.head(Seq(0)).await?;
     loop {
+        // A barrier on top of a newer writer's commits would fence that one and take the epochs back.
+        if let Some(newer) = head
+            .as_ref()
+            .map(|head| head.epoch)
+            .filter(|newer| *newer > epoch)
+        {
+            return Err(TakeoverError::Fenced { ours: epoch, newer });
+        }
         let (seq, prev_tx_id) = head
             .as_ref()
             .map_or((Seq(1), TxId::default()), |head| (head.seq.next(), head.tx_id));
@@ -114,6 +165,10 @@ pub(super) async fn barrier(
             tables: head
                 .as_ref()
                 .map_or_else(VersionMap::default, |head| head.tables.clone()),
+            manifests: head
+                .as_ref()
+                .map(|head| head.manifests.clone())
+                .unwrap_or_default(),
             changed: Vec::new(),
             schema_version: head.as_ref().map_or(Seq(0), |head| head.schema_version),
             schema: None,
@@ -121,14 +176,8 @@ pub(super) async fn barrier(
             idempotency: Vec::new(),
             traceparent: None,
         };
-        match log.append(&record).await? {
+        match claimed.append(&record).await? {
             Append::Committed => return Ok(record),
-            Append::Taken(other) if other.epoch > epoch => {
-                return Err(TakeoverError::Fenced {
-                    ours: epoch,
-                    newer: other.epoch,
-                });
-            }
             Append::Taken(other) => head = Some(*other),
         }
     }
@@ -137,11 +186,15 @@ pub(super) async fn barrier(
 /// Restores tables with stray versions; gives the base of every table for this writer's first commit.
 pub(super) async fn settle(
     lake: &Lake,
-    tables: &VersionMap,
+    head: &CommitRecord,
 ) -> Result<HashMap<String, TableAt>, TakeoverError> {
     let mut bases = HashMap::new();
-    for (name, version) in tables.iter() {
-        bases.insert(name.to_owned(), lake.settle(name, version).await?);
+    for (name, version) in head.tables.iter() {
+        let base = lake.settle(name, version, &head.manifests).await?;
+        bases.insert(name.to_owned(), base);
+        fail::fail_point!("takeover::between_settles", |_| Err(TakeoverError::Crashed(
+            "takeover::between_settles"
+        )));
     }
     Ok(bases)
 }
@@ -162,32 +215,35 @@ pub(super) async fn schema_at(log: &CommitLog, head: &CommitRecord) -> Result<Gr
 
 /// Brings the tables to the wanted schema and commits that; does nothing when they are there already.
 pub(super) async fn migrate(
+    claimed: Claimed<'_>,
     lake: &Lake,
-    log: &CommitLog,
     head: &CommitRecord,
     wanted: &GraphSchema,
     bases: &mut HashMap<String, TableAt>,
     clock: &Clock,
 ) -> Result<Option<CommitRecord>, TakeoverError> {
-    let stored = schema_at(log, head).await?;
+    let stored = schema_at(claimed.log, head).await?;
     let change = stored.check_change(wanted)?;
     let target = Schema::new(wanted)?;
     if change.is_empty() && head.schema_version != Seq(0) {
         return Ok(None);
     }
-    let mut tables = head.tables.clone();
+    let (mut tables, mut manifests) = (head.tables.clone(), head.manifests.clone());
     for name in change.new_nodes.iter().chain(&change.new_edges) {
         if let Some(table) = target.table(name) {
             let created = lake.create_table(name, table.arrow().clone()).await?;
-            tables.set(name, created.version());
+            created.record_in(&mut tables, &mut manifests)?;
             bases.insert(name.clone(), created);
         }
     }
     if tables.get(TOMBSTONES).is_none() {
         let created = lake.create_table(TOMBSTONES, tombstones_schema()).await?;
-        tables.set(TOMBSTONES, created.version());
+        created.record_in(&mut tables, &mut manifests)?;
         bases.insert(TOMBSTONES.to_owned(), created);
     }
+    fail::fail_point!("takeover::after_create_tables", |_| Err(TakeoverError::Crashed(
+        "takeover::after_create_tables"
+    )));
     let mut added: HashMap<&str, Vec<arrow::datatypes::Field>> = HashMap::new();
     for (table, property) in &change.new_properties {
         let column = target
@@ -201,7 +257,7 @@ pub(super) async fn migrate(
     for (name, fields) in added {
         if let Some(base) = bases.get(name) {
             let widened = base.add_columns(fields).await?;
-            tables.set(name, widened.version());
+            widened.record_in(&mut tables, &mut manifests)?;
             bases.insert(name.to_owned(), widened);
         }
     }
@@ -217,6 +273,7 @@ pub(super) async fn migrate(
         timestamp: clock.now(),
         kind: CommitKind::Schema,
         tables,
+        manifests,
         changed: Vec::new(),
         schema_version: seq,
         schema: Some(wanted.clone()),
@@ -224,8 +281,13 @@ pub(super) async fn migrate(
         idempotency: Vec::new(),
         traceparent: None,
     };
-    match log.append(&record).await? {
-        Append::Committed => Ok(Some(record)),
+    match claimed.append(&record).await? {
+        Append::Committed => {
+            fail::fail_point!("takeover::after_schema_commit", |_| Err(TakeoverError::Crashed(
+                "takeover::after_schema_commit"
+            )));
+            Ok(Some(record))
+        }
         Append::Taken(other) => Err(TakeoverError::Fenced {
             ours: head.epoch,
             newer: other.epoch,
@@ -234,7 +296,7 @@ pub(super) async fn migrate(
 }
 
 /// Whether `writer.json` still names this writer; a fenced writer restores and cleans nothing.
-pub(super) async fn holds(store: &dyn Store, ours: &WriterClaim) -> Result<bool, TakeoverError> {
+pub(crate) async fn holds(store: &dyn Store, ours: &WriterClaim) -> Result<bool, TakeoverError> {
     let Some(object) = store.get(&claim_key()?).await? else {
         return Ok(false);
     };

@@ -1,14 +1,16 @@
 //! A writer that publishes, and replicas that look at the log only when an event rings.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use slipstream::events::{BellTask, EventsHealth, EventsSettings, JetStreamBell, Publisher, PublisherTask};
 use slipstream::graph::Watermark;
 use slipstream::ids::TxId;
 use slipstream::node::{LocalGraph, Progress, Role};
-use slipstream::replica::{Advancer, Doorbell, LeaseKeeper, Replica};
+use slipstream::replica::{Advancer, Doorbell, LeaseKeeper, PollInterval, Replica};
 use slipstream::settings::Settings;
 use slipstream::writer::{CommitAnswer, RunningWriter, Transaction, TransactionRequest, Writer};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -98,6 +100,26 @@ pub(crate) struct ListeningReplica {
 impl ListeningReplica {
     /// Its only doorbell are events: without one it never looks at the log again.
     pub(crate) async fn start(graph: &TestGraph, name: &str, events: EventsSettings) -> Self {
+        Self::start_with(graph, name, events, Vec::new()).await
+    }
+
+    /// One that looks at the log at this interval too, as every replica outside these tests does.
+    pub(crate) async fn polling(
+        graph: &TestGraph,
+        name: &str,
+        events: EventsSettings,
+        every: Duration,
+    ) -> Self {
+        let poll = PollInterval(watch::channel(every).1);
+        Self::start_with(graph, name, events, vec![Box::new(poll)]).await
+    }
+
+    async fn start_with(
+        graph: &TestGraph,
+        name: &str,
+        events: EventsSettings,
+        mut doorbells: Vec<Box<dyn Doorbell>>,
+    ) -> Self {
         let (settings, advancer, found) = open(graph, name, Role::Replica).await;
         let (progress, shutdown) = (advancer.progress.clone(), CancellationToken::new());
         let health = EventsHealth::new(graph.clock.clone());
@@ -105,7 +127,7 @@ impl ListeningReplica {
             JetStreamBell::start(events, name, progress.clone(), health.clone(), shutdown.clone());
         let lease = LeaseKeeper::new(name, settings.lease_ttl, graph.clock.clone()).expect("a lease's name");
         let replica = Replica::new(advancer, graph.store.clone(), lease, found, 256, 500);
-        let doorbells: Vec<Box<dyn Doorbell>> = vec![Box::new(bell)];
+        doorbells.push(Box::new(bell));
         let running = tokio::spawn(replica.run(doorbells, shutdown.clone()));
         Self {
             progress,

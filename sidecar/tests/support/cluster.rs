@@ -116,11 +116,24 @@ impl TestGraph {
         settings: Settings,
         schema: &GraphSchema,
     ) -> Result<WriterNode, TakeoverError> {
+        self.try_start_optimizing_writer(settings, schema, None).await
+    }
+
+    /// The same with an optimizer that follows `optimizer`.
+    pub(crate) async fn try_start_optimizing_writer(
+        &self,
+        settings: Settings,
+        schema: &GraphSchema,
+        optimizer: Option<tokio::sync::watch::Receiver<crds::Optimizer>>,
+    ) -> Result<WriterNode, TakeoverError> {
         let (advancer, found) = self.open_node(&settings, Role::Writer).await;
         let takeover =
             RunningWriter::take_over(self.store.clone(), advancer.clone(), settings, schema, found);
-        match within("a takeover", takeover).await {
-            Ok(running) => {
+        match within("a takeover", Box::pin(takeover)).await {
+            Ok(mut running) => {
+                if let Some(optimizer) = optimizer {
+                    running.optimize_by(optimizer);
+                }
                 let shutdown = CancellationToken::new();
                 let writer = running.writer.clone();
                 let task = tokio::spawn(running.run(shutdown.clone()));
@@ -309,7 +322,7 @@ impl ReplicaNode {
 
     /// One pass.
     pub(crate) async fn pass(&mut self) -> Result<bool, AdvanceError> {
-        within("a pass of a replica", self.replica.run_once()).await
+        within("a pass of a replica", Box::pin(self.replica.run_once())).await
     }
 
     /// The graph that its readers see.

@@ -4,6 +4,7 @@ mod decisions;
 mod merging;
 mod objects;
 mod resizing;
+mod restarting;
 
 use std::sync::Arc;
 
@@ -53,6 +54,7 @@ fn settled(objects: &Objects, image: &str) -> Observed {
     let mut observed = cluster_of(image);
     observed.writer = Some(Arc::new(ready_writer(objects.writer_stateful_set.clone())));
     observed.replica = Some(Arc::new(rolled(objects.replica_deployment.clone())));
+    observed.config_map = Some(Arc::new(objects.config_map.clone()));
     observed
 }
 
