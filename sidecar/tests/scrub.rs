@@ -140,6 +140,7 @@ async fn restarted(graph: &TestGraph, replica: ReplicaNode, tampering: &[&str]) 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_type_of_property_compares_equal_whichever_way_it_came_into_the_graph() {
+    let _scenario = crash_points();
     let graph = TestGraph::new(SCHEMA);
     let writer = filled(&graph).await;
     // Applied by prepared statements on the writer, by a build on the replica.
@@ -189,6 +190,7 @@ async fn every_type_of_property_compares_equal_whichever_way_it_came_into_the_gr
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn tables_longer_than_a_page_and_a_node_with_more_edges_than_one_compare_equal() {
+    let _scenario = crash_points();
     let graph = TestGraph::new(SCHEMA);
     let writer = graph.start_writer("writer").await;
     let places: Vec<Value> = (0..4_000).map(|id| json!({"id": id * 3})).collect();
@@ -241,6 +243,7 @@ async fn tables_longer_than_a_page_and_a_node_with_more_edges_than_one_compare_e
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn every_kind_of_tampering_is_found_named_and_healed_from_lance() {
+    let _scenario = crash_points();
     let graph = TestGraph::new(SCHEMA);
     let writer = filled(&graph).await;
     let mut replica = graph.start_replica("replica").await;
@@ -378,6 +381,7 @@ async fn every_kind_of_tampering_is_found_named_and_healed_from_lance() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_graph_that_was_given_up_is_not_opened_again_by_the_next_process() {
+    let _scenario = crash_points();
     let graph = TestGraph::new(SCHEMA);
     let writer = filled(&graph).await;
     let mut replica = graph.start_replica("replica").await;
@@ -405,6 +409,7 @@ async fn a_graph_that_was_given_up_is_not_opened_again_by_the_next_process() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_writer_builds_its_graph_again_by_itself_before_it_commits_anything() {
+    let _scenario = crash_points();
     let graph = TestGraph::new(SCHEMA);
     let writer = filled(&graph).await;
     let mut replica = graph.start_replica("replica").await;
@@ -485,6 +490,7 @@ async fn a_crash_after_a_difference_was_seen_leaves_it_to_the_next_scrub() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_scrub_runs_on_its_cadence_and_whenever_asked() {
+    let _scenario = crash_points();
     let graph = TestGraph::new(SCHEMA);
     let writer = filled(&graph).await;
     let (settings, watched) = watch::channel(crds::Scrub {
@@ -529,6 +535,7 @@ async fn a_scrub_runs_on_its_cadence_and_whenever_asked() {
 /// The most important property: whatever a writer and its replica are doing, a healthy graph is never called different.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn beside_a_busy_writer_no_scrub_ever_finds_a_difference() {
+    let _scenario = crash_points();
     let seed = std::env::var("SEED").map_or_else(|_| rand::random(), |text| text.parse().expect("a number"));
     println!("SEED={seed}");
     let mut rng = StdRng::seed_from_u64(seed);

@@ -32,6 +32,7 @@ use arrow::datatypes::{DataType, Field, Schema as ArrowSchema, SchemaRef, TimeUn
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use lance::Dataset;
+use lance::session::Session;
 use tokio::sync::{Mutex, OnceCell};
 
 pub use clean::Cleaned;
@@ -53,6 +54,11 @@ pub const SCAN_BATCH_ROWS: usize = 8192;
 
 /// What a scan may hold of the storage's answers before it decodes them: Lance's own 2 GiB would hold whole tables.
 const SCAN_BUFFER_BYTES: u64 = 16 << 20;
+
+/// What Lance may keep of manifests and row ids: every commit adds entries, and Lance's own bound is 1 GiB.
+const METADATA_CACHE_BYTES: usize = 64 << 20;
+/// What it may keep of indexes; Lance's own bound is 6 GiB.
+const INDEX_CACHE_BYTES: usize = 128 << 20;
 
 /// The connection to a graph's tables. Keeps the newest opened handle of each, which shares metadata caches.
 pub struct Lake {
@@ -86,6 +92,11 @@ impl Lake {
             let uri = format!("{}/lance", self.options.uri.trim_end_matches('/'));
             lancedb::connect(&uri)
                 .storage_options(options::storage_options(&self.options))
+                .session(Arc::new(Session::new(
+                    INDEX_CACHE_BYTES,
+                    METADATA_CACHE_BYTES,
+                    Arc::default(),
+                )))
                 .execute()
                 .await
                 .map_err(|source| LakeError::Connection {
