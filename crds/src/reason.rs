@@ -61,7 +61,7 @@ reasons! {
     ReplicasFollowing,
     /// `replicas: 0`, so nothing is missing; only the writer answers reads. Scale up to read elsewhere.
     NoReplicasWanted,
-    /// Replicas are starting or catch up for the first time. Wait; a first build reads all tables.
+    /// Replicas are starting or catch up for the first time. Wait, as a first build reads all tables, unless `Degraded` says that a pod cannot start.
     ReplicasStarting,
     /// Replicas that served are not ready now. See `Degraded` for which and why.
     ReplicasUnready,
@@ -89,11 +89,11 @@ reasons! {
     InvalidSpec,
     /// An object of the graph could not be written, or belongs to somebody else. The message says which; it is tried again.
     ApplyFailed,
-    /// A replica follows, but beyond `spec.readiness`. Look at its load, or give it more resources.
+    /// A replica is beyond `spec.readiness`, or still ready and behind for 7 s: it may have stopped following. Look at its log and load, or give it more resources.
     ReplicaLagging,
     /// A pod that runs does not answer the operator, for example because it is frozen. Look at the pod and its node.
     MemberUnreachable,
-    /// A pod cannot start: image, scheduling, crash. The message repeats what the cluster says; correct it there.
+    /// A pod cannot start: image, Secret, volume, quota, scheduling, crash. The message says which pod, what the cluster or the container said last, and where to look.
     PodFailing,
     /// A sidecar cannot reach the object store: reads go on, writes do not. Look at the store and its credentials.
     StoreUnreachable,

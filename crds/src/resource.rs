@@ -260,7 +260,8 @@ impl Default for Cache {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct NetworkPolicySpec {
-    /// Whether there is a NetworkPolicy for the graph's pods. Default: false.
+    /// Whether there is a NetworkPolicy for the graph's pods: it opens port 8080 and the ports that containers in `podTemplate`
+    /// declare. Default: false.
     pub enabled: bool,
     /// Who may reach them, besides the operator. Default: every pod of the namespace.
     #[serde(skip_serializing_if = "Vec::is_empty")]

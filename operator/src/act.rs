@@ -8,6 +8,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::ResourceExt;
 
 use crate::apply::{Applied, apply};
@@ -28,6 +29,8 @@ pub(crate) struct Attempts {
     retry: Retry,
     settled: Option<Settled>,
     resource: Option<Checked>,
+    /// The writer's account as it was last seen: what a cloud wrote on it is nowhere else once it is gone.
+    writer_account: Option<Arc<ServiceAccount>>,
 }
 
 /// The resource of this uid and generation, checked.
@@ -86,6 +89,16 @@ impl Context {
         });
         self.attempts(subject, |attempts| attempts.resource = remembered);
         resource
+    }
+
+    /// The writer's account as it is, or else as it was last seen; what is seen is remembered.
+    pub(crate) fn writer_account(&self, subject: &Subject, seen: &Seen) -> Option<Arc<ServiceAccount>> {
+        self.attempts(subject, |attempts| {
+            if seen.writer_account.is_some() {
+                attempts.writer_account.clone_from(&seen.writer_account);
+            }
+            attempts.writer_account.clone()
+        })
     }
 
     /// desired → apply, unless the graph is to be left alone or an apply that failed is to wait.

@@ -110,7 +110,7 @@ pub(crate) async fn apply(
     })
 }
 
-/// Makes one object exist as desired, outside the set of [`Objects`]: the cleanup Job.
+/// Makes one object exist as desired, outside the set of [`Objects`]: the cleanup Job and its account.
 ///
 /// # Errors
 /// Also when the API server refuses it.

@@ -172,6 +172,8 @@ async fn reconcile(graph: Arc<DynamicObject>, context: Arc<Context>) -> Result<A
     let subject = Subject::of(graph)?;
     let seen = observe(&context, &subject);
     let resource = context.resource(&subject);
+    // Remembered for the end: by then it may be gone.
+    context.writer_account(&subject, &seen);
     if subject.graph.metadata.deletion_timestamp.is_some() {
         return finish::finish(&context, &subject, &seen, resource.as_ref().as_ref()).await;
     }

@@ -1,7 +1,8 @@
 //! The end of a graph: what lives outside the cluster (leases, JetStream consumers, on request the data) is removed by a Job.
 //!
 //! ```text
-//! deleted ─> StatefulSet and Deployment deleted, so that nothing renews a lease
+//! deleted ─> in the foreground: the account of the Job's pod loses its owner, or is made anew, until the finalizer goes
+//!         ─> StatefulSet and Deployment deleted, so that nothing renews a lease
 //!         ─> no pod left (or 45 s passed) ─> Job <graph>-cleanup ─> succeeded ─┐
 //!                                                                 failed      ├─> finalizer removed
 //!            time is over, namespace on its way out, orphaned ────────────────┘
@@ -21,6 +22,8 @@ use k8s_openapi::api::batch::v1::Job;
 pub const FINALIZER: &str = "slipstream.dev/cleanup";
 /// The API server's finalizer for `--cascade=orphan`: the pods go on without the resource.
 const ORPHAN: &str = "orphan";
+/// The API server's finalizer for `--cascade=foreground`: all that the resource owns goes before the resource does.
+const FOREGROUND: &str = "foregroundDeletion";
 
 /// After this long, the Job starts although pods are left: it needs the rest of the time.
 const PODS_BOUND: Duration = Duration::from_secs(45);
@@ -116,6 +119,12 @@ pub(crate) fn next_step(situation: &Situation) -> Step {
         _ if situation.pods > 0 && situation.elapsed < PODS_BOUND => Step::AwaitPods,
         _ => Step::RunJob,
     }
+}
+
+/// Whether the deletion has to see to the account that the Job's pod runs as: it is gone, or would go before the Job is done.
+/// In the background, what the resource owns goes after it.
+pub(crate) fn keeps_account(finalizers: &[String], account_exists: bool) -> bool {
+    !account_exists || finalizers.iter().any(|finalizer| finalizer == FOREGROUND)
 }
 
 /// Reads the Job's state from its conditions; `deleted_at` is when the graph was deleted.
@@ -233,6 +242,18 @@ mod tests {
         let mut orphaned = deleted();
         orphaned.finalizers.push("orphan".to_owned());
         assert_eq!(next_step(&orphaned), Step::Release(Ending::Nothing));
+    }
+
+    #[test]
+    fn the_jobs_account_is_kept_where_it_would_go_before_the_job() {
+        let finalizers = |last: &str| [FINALIZER.to_owned(), last.to_owned()];
+        assert!(keeps_account(&finalizers(FOREGROUND), true));
+        assert!(
+            keeps_account(&[FINALIZER.to_owned()], false),
+            "it is gone already"
+        );
+        assert!(!keeps_account(&[FINALIZER.to_owned()], true));
+        assert!(!keeps_account(&finalizers("theirs.example/finalizer"), true));
     }
 
     #[test]

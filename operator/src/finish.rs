@@ -1,6 +1,8 @@
 //! Takes the steps that `finalize` decides, one per reconcile.
 //!
-//! Owns: the requests of a deletion. Does not own: their order and bounds (`finalize`).
+//! Owns: the requests of a deletion. Does not own: their order and bounds (`finalize`), the Job's account (`account`).
+
+mod account;
 
 use std::time::Duration;
 
@@ -52,9 +54,17 @@ async fn step(
     let situation = situation(subject, seen, deletes_data);
     let step = next_step(&situation);
     tracing::debug!(?situation, ?step, "deletion");
+    let comes_to_the_job = !matches!(step, Step::Done | Step::Release(_) | Step::RunJob);
+    if comes_to_the_job
+        && let Err(error) = account::keep(context, subject, seen, resource).await
+        && !error.is_namespace_gone()
+    {
+        // Not worth holding up the pods' end for: the Job's own step tries again, and tells.
+        tracing::warn!(%error, "the account of the cleanup Job could not be kept");
+    }
     let (waits_for, done) = match &step {
         Step::Done => return Ok(Action::await_change()),
-        Step::Release(ending) => return release(context, subject, seen, ending).await,
+        Step::Release(ending) => return release(context, subject, seen, resource, ending).await,
         Step::DeleteWorkloads => (
             "the pods are being stopped",
             delete_workloads(context, subject, seen).await,
@@ -65,11 +75,11 @@ async fn step(
             delete_job(context, subject, seen).await,
         ),
         Step::AwaitJob => ("the cleanup Job is running", Ok(())),
-        Step::RunJob => match run_job(context, seen, resource).await {
+        Step::RunJob => match run_job(context, subject, seen, resource).await {
             Ok(()) => ("the cleanup Job is starting", Ok(())),
             Err(CannotRun::Ever(why)) => {
                 let ending = Ending::LeftBehind(why);
-                return release(context, subject, seen, &ending).await;
+                return release(context, subject, seen, resource, &ending).await;
             }
             Err(CannotRun::Now(error)) => ("the cleanup Job is starting", Err(error)),
         },
@@ -77,7 +87,7 @@ async fn step(
     match done {
         Ok(()) => {}
         Err(error) if error.is_namespace_gone() => {
-            return release(context, subject, seen, &Ending::Nothing).await;
+            return release(context, subject, seen, resource, &Ending::Nothing).await;
         }
         Err(error) => return Err(error),
     }
@@ -142,6 +152,7 @@ enum CannotRun {
 
 async fn run_job(
     context: &Context,
+    subject: &Subject,
     seen: &Seen,
     resource: Result<&Validated, &Invalid>,
 ) -> Result<(), CannotRun> {
@@ -150,9 +161,14 @@ async fn run_job(
             "the resource cannot be used, so nothing was cleaned: {why}"
         ))
     };
-    let resource = resource.map_err(|why| unusable(why))?;
-    let job = cleanup_job(resource, &seen.cluster).map_err(|why| unusable(&why))?;
-    match apply_one(&context.watched.jobs, &job, &context.writes).await {
+    let usable = resource.map_err(|why| unusable(why))?;
+    let job = cleanup_job(usable, &seen.cluster).map_err(|why| unusable(&why))?;
+    let made = async {
+        // The pod of a Job without its account is refused.
+        account::keep(context, subject, seen, resource).await?;
+        apply_one(&context.watched.jobs, &job, &context.writes).await
+    };
+    match made.await {
         Ok(()) => Ok(()),
         Err(error) if error.remedy() == Remedy::Refused || matches!(error, Error::NotOurs(_)) => {
             Err(CannotRun::Ever(error.to_string()))
@@ -166,6 +182,7 @@ async fn release(
     context: &Context,
     subject: &Subject,
     seen: &Seen,
+    resource: Result<&Validated, &Invalid>,
     ending: &Ending,
 ) -> Result<Action, Error> {
     let notice = match ending {
@@ -185,6 +202,10 @@ async fn release(
         .is_some_and(|job| job_state(Some(job), None) == JobState::Running);
     if unfinished && let Err(error) = delete_job(context, subject, seen).await {
         tracing::warn!(%error, "the cleanup Job could not be removed");
+    }
+    // An orphaned graph's account has lost its owner to those who orphaned it.
+    if *ending != Ending::Nothing {
+        account::give_back(context, seen, resource).await;
     }
     let mut finalizers = subject.graph.finalizers().to_vec();
     finalizers.retain(|finalizer| finalizer != FINALIZER);

@@ -2,7 +2,8 @@
 //!
 //! Flow, one stage a file: `observe` → [`validate`] → [`desired`] → `apply` → `status`; [`controller`] ties them together, `act`
 //! and `retry` decide whether there is an apply at all.
-//! Reads come from `watched`, writes go through `writes`; `members` asks the pods; `finalize` ends a graph.
+//! Reads come from `watched`, writes go through `writes`; `members` asks the pods, `waiting` reads why one does not run; `finalize` ends
+//! a graph.
 
 mod act;
 mod apply;
@@ -29,5 +30,6 @@ pub mod settings;
 mod snapshot_watch;
 mod status;
 pub mod validate;
+mod waiting;
 pub mod watched;
 pub mod writes;

@@ -2,7 +2,7 @@
 //!
 //! Flow: pods → one request each, side by side, 2 s at most → [`Reading`]s.
 //! Owns: the shape of `/v1/status` as far as the operator reads it. Does not own: how long a pod has been behind
-//! (`followed`), what it means for the graph (`status`).
+//! (`followed`), why it does not run (`waiting`), what it means for the graph (`status`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,14 +16,12 @@ use serde::Deserialize;
 
 use crate::desired::ROLE_LABEL;
 use crate::reports::{Optimizer, Scrub, Settings, Snapshots, as_far_as_known};
+use crate::waiting::why_waiting;
 
 /// Requests to pods of one graph at the same time.
 const CONCURRENT_READINGS: usize = 32;
 /// Most bytes of one answer; a real one has about a thousand.
 const LARGEST_ANSWER: usize = 1 << 20;
-
-/// So long a pod may wait for a node before that is a reason to look: its volume is being made, or a node is.
-const SCHEDULING: Duration = Duration::from_secs(30);
 
 /// A node's own account; fields that an older or newer sidecar lacks are left at their default.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -106,7 +104,7 @@ pub struct Reading {
     pub role: MemberRole,
     /// Whether the kubelet says it is ready.
     pub ready: bool,
-    /// Why a container of it does not run, for example `CrashLoopBackOff`.
+    /// Why it does not run, or a container of it does not.
     pub waiting: Option<String>,
     /// What `/v1/status` answered; none when it did not.
     pub answer: Option<Answer>,
@@ -146,7 +144,7 @@ async fn read_one(
         pod: pod.name_any(),
         role,
         ready: is_ready(&pod),
-        waiting: waiting(&pod, Timestamp::now()),
+        waiting: why_waiting(&pod, Timestamp::now()),
         answer: ask(&client, &pod, port, timeout).await,
         behind: Duration::ZERO,
     }
@@ -217,29 +215,6 @@ fn is_ready(pod: &Pod) -> bool {
         .any(|condition| condition.type_ == "Ready" && condition.status == "True")
 }
 
-/// The reason of the first container that waits for something a person should know, or of a pod that has fitted no node for a
-/// while.
-fn waiting(pod: &Pod, now: Timestamp) -> Option<String> {
-    let status = pod.status.as_ref()?;
-    let containers = status.init_container_statuses.iter().flatten();
-    let containers = containers.chain(status.container_statuses.iter().flatten());
-    let reasons = containers.filter_map(|container| {
-        let waiting = container.state.as_ref()?.waiting.as_ref()?;
-        let reason = waiting.reason.clone()?;
-        (!matches!(reason.as_str(), "ContainerCreating" | "PodInitializing"))
-            .then(|| format!("container {} waits: {reason}", container.name))
-    });
-    let unschedulable = status.conditions.iter().flatten().filter_map(|condition| {
-        let unscheduled = condition.type_ == "PodScheduled" && condition.status == "False";
-        let since = condition.last_transition_time.as_ref();
-        let since = since.or(pod.metadata.creation_timestamp.as_ref());
-        let waited = since.and_then(|since| Duration::try_from(now.duration_since(since.0)).ok());
-        let stuck = unscheduled && waited.is_none_or(|waited| waited >= SCHEDULING);
-        stuck.then(|| format!("not scheduled: {}", condition.message.clone().unwrap_or_default()))
-    });
-    reasons.chain(unschedulable).next()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,17 +251,11 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_tells_why_it_waits() {
+    fn the_role_is_in_the_label() {
         let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "g-replica-1", "labels": {"slipstream.dev/role": "replica"}},
-            "status": {"containerStatuses": [{"name": "sidecar", "image": "x", "imageID": "", "ready": false, "restartCount": 3,
-                "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]}
         }))
         .unwrap();
-        assert_eq!(
-            waiting(&pod, Timestamp::now()).as_deref(),
-            Some("container sidecar waits: CrashLoopBackOff")
-        );
         assert_eq!(role_of(&pod), Some(MemberRole::Replica));
         assert!(is_live(&pod) && !is_ready(&pod));
         assert_eq!(role_of(&Pod::default()), None);
@@ -312,25 +281,6 @@ mod tests {
         assert_eq!(
             (answer.seq, answer.settings.error.as_deref()),
             (Some(4), Some("bad"))
-        );
-    }
-
-    #[test]
-    fn a_pod_may_wait_for_its_node_while_its_volume_is_being_made() {
-        let pod: Pod = serde_json::from_value(json!({
-            "metadata": {"name": "g-writer-0", "creationTimestamp": "2026-01-01T00:00:00Z"},
-            "status": {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False",
-                "lastTransitionTime": "2026-01-01T00:00:02Z", "message": "unbound PersistentVolumeClaims"}]}
-        }))
-        .unwrap();
-        let after = |seconds: u64| {
-            let made: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-            waiting(&pod, made + Duration::from_secs(seconds))
-        };
-        assert_eq!(after(31), None);
-        assert_eq!(
-            after(32).as_deref(),
-            Some("not scheduled: unbound PersistentVolumeClaims")
         );
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use k8s_openapi::api::{
     apps::v1::{Deployment, StatefulSet},
     batch::v1::Job,
-    core::v1::{PersistentVolumeClaim, Pod},
+    core::v1::{PersistentVolumeClaim, Pod, ServiceAccount},
     storage::v1::StorageClass,
 };
 use kube::{Api, Client};
@@ -33,6 +33,8 @@ pub(crate) struct Seen {
     pub all_pods: usize,
     /// The cleanup Job, of this graph or of an earlier one of its name.
     pub job: Option<Arc<Job>>,
+    /// The account of the writer's pod and of the cleanup Job's.
+    pub writer_account: Option<Arc<ServiceAccount>>,
 }
 
 /// Looks at the stores.
@@ -49,6 +51,7 @@ pub(crate) fn observe(context: &Context, subject: &Subject) -> Seen {
         all_pods: members.len(),
         pods: members.into_iter().filter(|pod| members::is_live(pod)).collect(),
         job: Watched::get(&watched.jobs, namespace, &cleanup_job_name(graph)),
+        writer_account: Watched::get(&watched.service_accounts, namespace, &writer_name),
         cluster: desired::Observed {
             installation: Arc::clone(&context.installation),
             image_before: subject.status.as_ref().and_then(|status| status.image.clone()),
@@ -100,6 +103,7 @@ impl Seen {
             writer: stateful_set.is_some_and(writer_rolls),
             volume: self.cluster.data_claim.as_deref().is_some_and(volume_grows),
             volume_note: applied.volume_note.clone(),
+            pods_refused: deployment.and_then(pods_refused),
         }
     }
 }
@@ -114,6 +118,16 @@ fn replicas_roll(deployment: &Deployment) -> bool {
     let unseen = status.observed_generation < deployment.metadata.generation;
     let unscaled = deployment.spec.replicas.unwrap_or(1) == found && found > 0;
     status.updated_replicas.unwrap_or_default() < found || unseen && unscaled
+}
+
+/// What the Deployment says where its pods cannot even be made.
+fn pods_refused(deployment: &Deployment) -> Option<String> {
+    let mut conditions = deployment.status.as_ref()?.conditions.iter().flatten();
+    let failure = conditions.find(|condition| {
+        condition.type_.as_deref() == Some("ReplicaFailure") && condition.status.as_deref() == Some("True")
+    })?;
+    let said = failure.message.as_ref().or(failure.reason.as_ref());
+    Some(said.cloned().unwrap_or_default())
 }
 
 fn writer_rolls(stateful_set: &StatefulSet) -> bool {
@@ -165,6 +179,19 @@ mod tests {
         assert!(!rolls(2, 3, of(2, 3, 3)));
         assert!(!rolls(2, 5, of(1, 3, 3)), "that is scaling");
         assert!(!rolls(2, 0, of(1, 0, 0)), "there is nothing to roll");
+    }
+
+    #[test]
+    fn a_deployment_whose_pods_are_refused_says_why() {
+        let refused = |condition: Value| {
+            let status = json!({"conditions": [{"type": "Available", "status": "False"}, condition]});
+            let deployment = json!({"spec": {"selector": {}, "template": {}}, "status": status});
+            pods_refused(&serde_json::from_value(deployment).unwrap())
+        };
+        let condition = |status: &str| json!({"type": "ReplicaFailure", "status": status, "reason": "FailedCreate", "message": "exceeded quota"});
+        assert_eq!(refused(condition("True")).as_deref(), Some("exceeded quota"));
+        assert_eq!(refused(condition("False")), None);
+        assert_eq!(refused(json!({"type": "Progressing", "status": "True"})), None);
     }
 
     #[test]

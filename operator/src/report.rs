@@ -9,7 +9,7 @@ use std::sync::{MutexGuard, PoisonError};
 use std::time::Instant;
 
 use chrono::Utc;
-use crds::{MemberStatus, Readiness, ReplicatedGraphDBStatus};
+use crds::{EventsSpec, MemberStatus, Readiness, ReplicatedGraphDBStatus};
 use jiff::Timestamp;
 use kube::Resource;
 use metrics::gauge;
@@ -23,7 +23,7 @@ use crate::observe::Seen;
 use crate::patience::Patience;
 use crate::settings::Settings;
 use crate::snapshot_watch::SnapshotWatch;
-use crate::status::{Facts, Rollout, Standing, head_seq, is_due, status};
+use crate::status::{Facts, Rollout, Standing, is_due, newest, status};
 use crate::validate::Validated;
 use crate::watched::{GraphRef, graph_resource};
 use crate::writes::version_of;
@@ -86,7 +86,8 @@ impl Context {
         } = self.settings;
         let mut readings = members::read(&self.http, &seen.pods, member_port, member_timeout).await;
         let before = self.previous(subject);
-        let head = head_seq(&readings, before.as_ref().and_then(|before| before.head.as_ref()));
+        let newest = newest(&readings, before.as_ref().and_then(|before| before.head.as_ref()));
+        let head = newest.as_ref().map_or(0, |head| head.seq);
         let last_seq = |pod: &str| {
             let members = before.iter().flat_map(|before| &before.members);
             members
@@ -99,7 +100,7 @@ impl Context {
         let memory = memory.entry(reference(&subject.graph)).or_default();
         memory
             .followed
-            .update(&mut readings, head, last_seq, Timestamp::now());
+            .update(&mut readings, newest.as_ref(), last_seq, Timestamp::now());
         memory.patience.heed(&mut readings, snapshot, Timestamp::now());
         let snapshot_overdue = resource.and_then(|resource| {
             let wanted = &resource.spec().snapshots;
@@ -128,13 +129,17 @@ impl Context {
             image,
         } = *findings;
         let previous = self.previous(subject);
-        let default = Readiness::default();
+        let default = (Readiness::default(), EventsSpec::default());
         let spec = resource.map(Validated::spec);
         let facts = Facts {
             graph: &subject.name,
             generation: subject.graph.metadata.generation,
             wanted: spec.map_or_else(|| seen.replicas_told(), |spec| spec.replicas),
-            readiness: spec.map_or(&default, |spec| &spec.readiness),
+            readiness: spec.map_or(&default.0, |spec| &spec.readiness),
+            poll_interval: spec
+                .map_or(&default.1, |spec| &spec.events)
+                .poll_interval
+                .as_std(),
             standing,
             rollout,
             readings: &measured.readings,

@@ -22,6 +22,7 @@ const CONFIG_MAPS: &str = "v1/configmaps";
 const SERVICES: &str = "v1/services";
 const PODS: &str = "v1/pods";
 const JOBS: &str = "batch/v1/jobs";
+const ACCOUNTS: &str = "v1/serviceaccounts";
 const POLICIES: &str = "networking.k8s.io/v1/networkpolicies";
 const POD_MONITORS: &str = "monitoring.coreos.com/v1/podmonitors";
 const EVENTS: &str = "events.k8s.io/v1/events";
@@ -113,7 +114,7 @@ async fn one_resource_becomes_all_objects() {
         server.names(SERVICES),
         ["g-read", "g-writer", "g-writer-headless"]
     );
-    assert_eq!(server.names("v1/serviceaccounts"), ["g-replica", "g-writer"]);
+    assert_eq!(server.names(ACCOUNTS), ["g-replica", "g-writer"]);
     assert_eq!(
         server.names("policy/v1/poddisruptionbudgets"),
         ["g-replica", "g-writer"]
@@ -667,6 +668,95 @@ async fn a_deleted_graph_is_cleaned_up_before_it_goes() {
     server.put(GRAPHS, graph("g"));
     until("the new one is made", || server.get(STATEFUL_SETS, "g-writer")).await;
     assert!(server.names(JOBS).is_empty());
+}
+
+/// A deletion with `--cascade=foreground`.
+fn delete_in_the_foreground(server: &ApiServer) {
+    server.edit(GRAPHS, "g", |graph| {
+        let finalizers = graph["metadata"]["finalizers"].as_array_mut().unwrap();
+        finalizers.push("foregroundDeletion".into());
+    });
+    server.delete(GRAPHS, "g");
+}
+
+#[tokio::test]
+async fn a_deletion_in_the_foreground_leaves_the_job_its_account_until_it_is_done() {
+    let (server, sidecar, _operator) = settled().await;
+    server.edit(ACCOUNTS, "g-writer", |account| {
+        account["metadata"]["annotations"]["cloud.example/role"] = "graphs".into();
+    });
+    reconciled_again(&sidecar).await;
+    delete_in_the_foreground(&server);
+    // The garbage collector is not waited for, and comes first or second.
+    server.delete(ACCOUNTS, "g-writer");
+    let account = |server: &ApiServer| Some(server.get(ACCOUNTS, "g-writer")?["metadata"].clone());
+    until("the account stays without an owner", || {
+        let account = account(&server)?;
+        account["ownerReferences"].is_null().then_some(())
+    })
+    .await;
+    server.delete(PODS, "g-writer-0");
+    let job = until("the cleaning starts", || server.get(JOBS, "g-cleanup")).await;
+    let pod = &job["spec"]["template"]["spec"];
+    assert_eq!(pod["serviceAccountName"], "g-writer");
+    let kept = account(&server).unwrap();
+    assert!(kept["ownerReferences"].is_null(), "{kept}");
+    assert_eq!(kept["annotations"]["cloud.example/role"], "graphs");
+
+    server.edit(JOBS, "g-cleanup", |job| {
+        job["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+    });
+    until("the finalizer is gone", || {
+        (server.get(GRAPHS, "g")?["metadata"]["finalizers"] == json!(["foregroundDeletion"])).then_some(())
+    })
+    .await;
+    let given_back = account(&server).unwrap();
+    assert_eq!(
+        given_back["ownerReferences"][0]["name"], "g",
+        "it goes with the resource"
+    );
+}
+
+#[tokio::test]
+async fn an_account_that_is_refused_does_not_keep_a_graph_from_going() {
+    let (server, _sidecar, _operator) = settled().await;
+    server.refuse(ACCOUNTS, 422, "no accounts any more");
+    delete_in_the_foreground(&server);
+    until("the workloads go all the same", || {
+        (server.names(DEPLOYMENTS).is_empty() && server.names(STATEFUL_SETS).is_empty()).then_some(())
+    })
+    .await;
+    server.delete(PODS, "g-writer-0");
+    until("the finalizer is gone", || {
+        (server.get(GRAPHS, "g")?["metadata"]["finalizers"] == json!(["foregroundDeletion"])).then_some(())
+    })
+    .await;
+    let names = server.names(EVENTS);
+    let notes: Vec<_> = names
+        .iter()
+        .map(|name| server.get(EVENTS, name).unwrap()["note"].to_string())
+        .collect();
+    assert!(
+        notes.iter().any(|note| note.contains("no accounts any more")),
+        "{notes:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_deletion_in_the_background_leaves_the_account_to_its_owner() {
+    let (server, _sidecar, _operator) = settled().await;
+    let before = server.get(ACCOUNTS, "g-writer");
+    server.delete(PODS, "g-writer-0");
+    server.delete(GRAPHS, "g");
+    until("the cleaning starts", || server.get(JOBS, "g-cleanup")).await;
+    server.edit(JOBS, "g-cleanup", |job| {
+        job["status"] = json!({"conditions": [{"type": "Complete", "status": "True"}]});
+    });
+    until("the graph is gone", || {
+        server.get(GRAPHS, "g").is_none().then_some(())
+    })
+    .await;
+    assert_eq!(server.get(ACCOUNTS, "g-writer"), before);
 }
 
 #[tokio::test]

@@ -3,7 +3,8 @@
 //! The operator reads no Secret and talks to no store; the sidecar's image with the graph's credentials does it.
 //! The Job stands alone on purpose. It has no owner reference, and brings its config along as an annotation: a deletion
 //! in the foreground removes everything that is owned, the ConfigMap and an owned Job included, before the resource
-//! itself goes. It removes itself five minutes after it has finished, and gives up after five.
+//! itself goes. It removes itself five minutes after it has finished, and gives up after five. Its pod's account is kept for it
+//! (`service_accounts`); all else that the pod refers to is the user's: Secrets, and what `podTemplate` names.
 //! Owns: the Job. Does not own: when it is made, how long its end is waited for.
 
 use crds::{DeletionPolicy, GraphSchema, SidecarConfig};

@@ -55,6 +55,7 @@ pub use labels::{
 pub use pod::{HTTP_PORT, SIDECAR_CONTAINER};
 pub use pod_monitor::pod_monitor_resource;
 pub use rollout::rollout_is_done;
+pub use service_accounts::{cleanup_account, writer_account};
 pub use volume_growth::{VolumeGrowth, data_claim_name, storage_class_to_read};
 
 /// Role of a pod; it names the objects of that role.

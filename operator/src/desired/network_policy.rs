@@ -1,11 +1,15 @@
 //! NetworkPolicy `<graph>`, opt-in: who may reach the graph's pods.
 //!
 //! Without `allowFrom`, that is every pod of the namespace. The operator is let in always, or status would be blind.
+//! They reach the sidecar's port, and the ports that the user's own containers declare: those are served on purpose.
 //! What pods may reach is not limited: object storage, NATS and DNS are rarely known by address.
 
 use k8s_openapi::{
-    api::networking::v1::{
-        NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+    api::{
+        core::v1::PodTemplateSpec,
+        networking::v1::{
+            NetworkPolicy, NetworkPolicyIngressRule, NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
+        },
     },
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
@@ -16,6 +20,9 @@ use super::{
     pod::HTTP_PORT,
 };
 use crate::validate::Validated;
+
+/// The protocol of a port that names none.
+const TCP: &str = "TCP";
 
 pub(super) fn network_policy(graph: &Validated, installation: &Installation) -> Option<NetworkPolicy> {
     let asked = &graph.spec().network_policy;
@@ -37,15 +44,51 @@ pub(super) fn network_policy(graph: &Validated, installation: &Installation) -> 
             policy_types: Some(vec!["Ingress".to_owned()]),
             ingress: Some(vec![NetworkPolicyIngressRule {
                 from: Some(from),
-                ports: Some(vec![NetworkPolicyPort {
-                    port: Some(IntOrString::Int(HTTP_PORT)),
-                    protocol: Some("TCP".to_owned()),
-                    end_port: None,
-                }]),
+                ports: Some(ports(graph)),
             }]),
             egress: None,
         }),
     })
+}
+
+/// The sidecar's port, then those declared in `podTemplate`, in the order given. One list for both roles: a port that nobody
+/// serves lets nobody in.
+fn ports(graph: &Validated) -> Vec<NetworkPolicyPort> {
+    let templates = [
+        &graph.spec().writer.pod_template,
+        &graph.spec().replica.pod_template,
+    ];
+    let mut ports = vec![port(HTTP_PORT, TCP)];
+    for (number, protocol) in templates.into_iter().flatten().flat_map(declared) {
+        let port = port(number, protocol);
+        if !ports.contains(&port) {
+            ports.push(port);
+        }
+    }
+    ports
+}
+
+/// Number and protocol of each port that a container of the template declares.
+fn declared(template: &PodTemplateSpec) -> impl Iterator<Item = (i32, &str)> {
+    let spec = template.spec.iter();
+    let containers = spec.flat_map(|spec| {
+        spec.containers
+            .iter()
+            .chain(spec.init_containers.iter().flatten())
+    });
+    let ports = containers.flat_map(|container| container.ports.iter().flatten());
+    ports.map(|port| {
+        let protocol = port.protocol.as_deref().filter(|protocol| !protocol.is_empty());
+        (port.container_port, protocol.unwrap_or(TCP))
+    })
+}
+
+fn port(number: i32, protocol: &str) -> NetworkPolicyPort {
+    NetworkPolicyPort {
+        port: Some(IntOrString::Int(number)),
+        protocol: Some(protocol.to_owned()),
+        end_port: None,
+    }
 }
 
 /// All pods of a namespace, by the label that every namespace has.

@@ -64,7 +64,10 @@ fn ready(facts: &Facts<'_>, writer: &Verdict, replicas: &Verdict) -> Verdict {
 
 fn writer_ready(facts: &Facts<'_>) -> Verdict {
     let Some(reading) = facts.with_role(MemberRole::Writer).next() else {
-        let message = format!("pod {}-writer-0 does not exist", facts.graph);
+        let message = format!(
+            "pod {0}-writer-0 does not exist (`kubectl describe statefulset {0}-writer` tells why)",
+            facts.graph
+        );
         return (false, Reason::WriterPodMissing, message);
     };
     let pod = &reading.pod;

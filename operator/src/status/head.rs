@@ -29,11 +29,6 @@ pub(crate) fn newest(readings: &[Reading], previous: Option<&Head>) -> Option<He
     }
 }
 
-/// Number of the newest commit, 0 when there is none.
-pub(crate) fn head_seq(readings: &[Reading], previous: Option<&Head>) -> u64 {
-    newest(readings, previous).map_or(0, |head| head.seq)
-}
-
 fn positions(answer: &Answer) -> impl Iterator<Item = Position> {
     let watermark = answer.seq.zip(answer.tx_id.clone());
     let watermark = watermark.map(|(seq, tx_id)| Position { seq, tx_id });

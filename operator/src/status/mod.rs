@@ -14,11 +14,13 @@ mod pacing;
 mod tests;
 mod troubles;
 
+use std::time::Duration;
+
 use crds::{MemberRole, MemberState, MemberStatus, Readiness, ReplicatedGraphDBStatus, WriterStatus};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-pub(crate) use head::{head_seq, newest};
+pub(crate) use head::newest;
 pub(crate) use pacing::is_due;
 
 use crate::desired::replica_selector_text;
@@ -50,6 +52,8 @@ pub(crate) struct Rollout {
     pub volume: bool,
     /// Why the writer's volume cannot have the size asked for.
     pub volume_note: Option<String>,
+    /// Why the cluster does not let replica pods in, as it says: a quota, a policy.
+    pub pods_refused: Option<String>,
 }
 
 /// All that a status follows from.
@@ -63,6 +67,8 @@ pub(crate) struct Facts<'a> {
     pub wanted: u32,
     /// Bounds of lag.
     pub readiness: &'a Readiness,
+    /// Time from a replica's look at the log to the next.
+    pub poll_interval: Duration,
     pub standing: &'a Standing,
     pub rollout: &'a Rollout,
     /// Pods that count, and what they answered.

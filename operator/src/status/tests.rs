@@ -80,6 +80,7 @@ impl Graph {
             generation: Some(2),
             wanted: self.wanted,
             readiness: &readiness,
+            poll_interval: Duration::from_secs(1),
             standing: &self.standing,
             rollout: &self.rollout,
             readings: &self.readings,
@@ -165,6 +166,40 @@ fn each_situation_has_its_conditions() {
             ],
         ),
         (
+            "one replica stops applying within what its readiness allows",
+            |graph| {
+                graph.answer(WRITER).head = position(11);
+                graph.readings[REPLICA].behind = Duration::from_secs(7);
+            },
+            vec![
+                (Ready, "True", Reason::Serving, "2 of 2"),
+                (ReplicasReady, "True", Reason::ReplicasFollowing, "2 of 2"),
+                (
+                    Degraded,
+                    "True",
+                    Reason::ReplicaLagging,
+                    "replica g-replica-a lags by 1 commits (7 s)",
+                ),
+            ],
+        ),
+        (
+            "one replica takes a moment",
+            |graph| {
+                graph.answer(WRITER).head = position(11);
+                graph.readings[REPLICA].behind = Duration::from_millis(6900);
+            },
+            vec![(Degraded, "False", Reason::AsExpected, "")],
+        ),
+        (
+            "one replica lacks commits while it builds its graph anew",
+            |graph| {
+                graph.answer(WRITER).head = position(11);
+                graph.answer(REPLICA).state = "building".to_owned();
+                graph.readings[REPLICA].behind = Duration::from_secs(20);
+            },
+            vec![(Degraded, "False", Reason::AsExpected, "")],
+        ),
+        (
             "the store is away from a replica that knows of a newer commit",
             |graph| {
                 graph.answer(WRITER).head = position(11);
@@ -238,6 +273,23 @@ fn each_situation_has_its_conditions() {
                 Reason::PodFailing,
                 "replica g-replica-c: container sidecar waits: ImagePullBackOff",
             )],
+        ),
+        (
+            "the cluster does not let replica pods in",
+            |graph| {
+                graph.readings.truncate(2);
+                graph.rollout.pods_refused =
+                    Some("pods \"x\" is forbidden: exceeded quota: small".to_owned());
+            },
+            vec![
+                (Ready, "False", Reason::ReplicasNotReady, "1 of 2"),
+                (
+                    Degraded,
+                    "True",
+                    Reason::PodFailing,
+                    "Deployment g-replica: pods \"x\" is forbidden: exceeded quota: small",
+                ),
+            ],
         ),
         (
             "no replicas",

@@ -1,6 +1,6 @@
 //! A user's `podTemplate` over Slipstream's own.
 
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::{api::core::v1::Container, apimachinery::pkg::util::intstr::IntOrString};
 
 use super::{empty_cluster, replica_pod, sidecar, with_spec, writer_pod};
 use crate::desired::{Objects, desired};
@@ -48,6 +48,36 @@ fn variables_of_the_sidecar_are_merged_by_name() {
     assert_eq!(
         writer_pod(&objects).containers[0].env.as_ref().map(Vec::len),
         Some(1)
+    );
+}
+
+#[test]
+fn the_network_policy_lets_in_to_ports_that_containers_of_the_user_declare() {
+    let template = |ports: &str| {
+        format!("podTemplate: {{spec: {{containers: [{{name: api, image: 'api:1', ports: [{ports}]}}]}}}}")
+    };
+    let graph = with_spec(&format!(
+        "  networkPolicy: {{enabled: true}}\n  writer: {{{}}}\n  replica: {{{}}}",
+        template("{containerPort: 9000}, {containerPort: 8080, protocol: TCP}"),
+        template(
+            "{containerPort: 9000, protocol: UDP}, {containerPort: 9000, protocol: TCP}, {containerPort: 53, protocol: UDP}"
+        ),
+    ));
+    let policy = desired(&graph, &empty_cluster())
+        .network_policy
+        .expect("a policy");
+    let rules = policy.spec.and_then(|spec| spec.ingress).expect("rules");
+    let ports = rules.into_iter().flat_map(|rule| rule.ports.unwrap_or_default());
+    let ports: Vec<_> = ports.map(|port| (port.port, port.protocol)).collect();
+    let port = |number, protocol: &str| (Some(IntOrString::Int(number)), Some(protocol.to_owned()));
+    assert_eq!(
+        ports,
+        [
+            port(8080, "TCP"),
+            port(9000, "TCP"),
+            port(9000, "UDP"),
+            port(53, "UDP")
+        ]
     );
 }
 

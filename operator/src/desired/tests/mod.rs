@@ -1,5 +1,6 @@
 //! What is decided, for graphs of two extremes and for changes between them.
 
+mod cleaning;
 mod decisions;
 mod merging;
 mod objects;
