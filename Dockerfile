@@ -2,7 +2,7 @@
 # Without a registry at hand, name local images: --build-arg BUILD_BASE=… (Debian 12 or newer with Rust 1.94 or newer, git
 # and g++) and --build-arg RUNTIME_BASE=… (the same release). The engine and the dependencies live in a cache mount.
 # Binaries built elsewhere, for the same release, take the place of the build stage: --build-context build=DIR with
-# DIR/out/bin and DIR/out/lib as the stage would leave them.
+# DIR/out/bin and DIR/out/lib as the stage would leave them. build/images.sh does all of it on a machine without a registry.
 ARG BUILD_BASE=docker.io/library/rust:1.95-trixie
 ARG RUNTIME_BASE=docker.io/library/debian:trixie-slim
 
@@ -13,10 +13,11 @@ RUN apt-get update \
  && awk '!/^#/ && NF {print $2}' build/packages | xargs apt-get install -y --no-install-recommends \
  && rm -rf /var/lib/apt/lists/*
 COPY . .
+# The whole workspace, as everywhere: other packages alone would be other features of what they share, and compile it again.
 RUN --mount=type=cache,target=/cache,sharing=locked \
     export SLIPSTREAM_CACHE=/cache CCACHE_DIR=/cache/ccache CARGO_TARGET_DIR=/cache/target \
  && build/engine.sh \
- && cargo build --release --locked --package slipstream-sidecar --package slipstream-operator \
+ && cargo build --release --locked --workspace \
  && strip -o /cache/slipstream /cache/target/release/slipstream \
  && strip -o /cache/slipstream-operator /cache/target/release/slipstream-operator \
  && install -D -t /out/bin /cache/slipstream /cache/slipstream-operator \
@@ -38,8 +39,10 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends libatomic1 libc++1-19 libc++abi1-19 openssl \
  && rm -rf /var/lib/apt/lists/*
 # What is freed goes back to the system: by default glibc's allocator keeps it, after a build several times what is in use, and
-# a memory limit counts it. `slipstream local` sets the same for its children (sidecar/src/local/process.rs).
-ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072
+# a memory limit counts it. Lance's scans of deltas hold 16 MiB of the storage's answers, and not 2 GiB. `slipstream local` sets
+# the same for its children (sidecar/src/local/process.rs).
+ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072 \
+    LANCE_DEFAULT_BATCH_SIZE=8192 LANCE_DEFAULT_IO_BUFFER_SIZE=16777216
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/slipstream"]

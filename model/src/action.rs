@@ -89,7 +89,7 @@ impl Action {
             Action::ReadBack(_) => "CommitLog::decide",
             Action::FinishGraph(_) => "Session::finish_graph",
             Action::Publish { .. } => "Session::publish",
-            Action::Answer(_) => "session::answer_to",
+            Action::Answer(_) => "answers::answer_to",
             Action::Restore { .. } => "Session::undo",
             Action::Beat(_) => "Session::beat",
             Action::Optimize(_) => "Session::commit_optimized",

@@ -47,6 +47,7 @@ pub const ALL: &[CrashPoint] = &[
     at(Stage::Writer, "writer::before_beat"),
     at(Stage::Writer, "writer::after_beat"),
     at(Stage::Writer, "writer::before_lance"),
+    at(Stage::Writer, "writer::before_sync"),
     at(Stage::Writer, "writer::between_tables"),
     at(Stage::Writer, "writer::after_lance"),
     at(Stage::Writer, "writer::before_record"),

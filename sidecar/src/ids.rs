@@ -40,9 +40,9 @@ number!(
 );
 
 impl Seq {
-    /// The commit number after this one.
+    /// The commit number after this one; nothing comes after the last number there is.
     pub fn next(self) -> Self {
-        Self(self.0 + 1)
+        Self(self.0.saturating_add(1))
     }
 }
 

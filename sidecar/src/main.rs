@@ -3,6 +3,8 @@
 // The futures of the storage engine are deeply nested.
 #![recursion_limit = "256"]
 
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -40,9 +42,21 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
+            leave_last_words(&error.to_string());
             ExitCode::FAILURE
         }
     }
+}
+
+/// Leaves the error where a kubelet looks for it and shows it in the pod's status: its default `terminationMessagePath`. Elsewhere
+/// there is no such file, and none is made.
+fn leave_last_words(words: &str) {
+    let mut existing = OpenOptions::new();
+    existing.write(true).truncate(true);
+    // The words are on standard error too, and there is nothing else to do about a failure.
+    let _ = existing
+        .open("/dev/termination-log")
+        .and_then(|mut file| file.write_all(words.as_bytes()));
 }
 
 async fn run(command: Command) -> Result<()> {

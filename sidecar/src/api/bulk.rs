@@ -22,7 +22,7 @@ use super::ApiState;
 use super::drain::DrainedBody;
 use super::problem::{Problem, ProblemKind};
 use super::problem_from::undecodable;
-use super::request::{header, traceparent, url_parameters, writer_of};
+use super::request::{header, idempotency_key, traceparent, url_parameters, writer_of};
 use crate::commit_log::IdempotencyEntry;
 use crate::rows::{DecodeError, Format, decode_stream};
 use crate::schema::TableSchema;
@@ -66,6 +66,7 @@ pub(super) async fn load(
         .with("table", &name)
     })?;
     let format = format_of(header(&headers, CONTENT_TYPE.as_str()).unwrap_or_default())?;
+    let idempotency_key = idempotency_key(&headers)?;
 
     let batch_rows = state.settings.bulk_batch_rows;
     let batches = decode_stream(table.clone(), format, body, batch_rows, writer.spool_dir());
@@ -76,7 +77,7 @@ pub(super) async fn load(
         table: table.clone(),
         writer,
         notes: parameters.notes,
-        idempotency_key: header(&headers, "idempotency-key").map(str::to_owned),
+        idempotency_key,
         traceparent: traceparent(&headers),
         chunk_rows: parameters.chunk_rows,
         chunks: 0,

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream, Bytes};
+use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use futures::{Stream, StreamExt};
 
 /// What is read and thrown away at most, in bytes and in time.
@@ -16,11 +16,20 @@ const MOST_TIME: Duration = Duration::from_secs(10);
 pub(super) struct DrainedBody {
     /// `None` once the body has ended.
     rest: Option<BodyDataStream>,
+    announced: u64,
+}
+
+impl DrainedBody {
+    /// The length that the client gave in advance; 0 where it gave none.
+    pub(super) fn announced(&self) -> u64 {
+        self.announced
+    }
 }
 
 impl From<Body> for DrainedBody {
     fn from(body: Body) -> Self {
         Self {
+            announced: body.size_hint().lower(),
             rest: Some(body.into_data_stream()),
         }
     }

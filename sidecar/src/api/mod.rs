@@ -14,9 +14,11 @@
 
 mod accept;
 mod answer;
+mod body_room;
 mod bulk;
 mod drain;
 mod floors;
+mod json_body;
 mod metric_names;
 mod metrics;
 mod probes;
@@ -50,6 +52,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::trace::TraceLayer;
 
+pub use self::body_room::BodyRoom;
 pub use self::metrics::{Metrics, MetricsError};
 use self::problem::{Problem, ProblemKind};
 use crate::commit_log::CommitLog;
@@ -81,6 +84,8 @@ pub struct ApiState {
     pub metrics: Metrics,
     /// A permit per query that runs.
     pub queries: Arc<Semaphore>,
+    /// Memory for the bodies of transactions.
+    pub bodies: BodyRoom,
     pub settings: ApiSettings,
     pub status_extra: StatusExtra,
     /// Where a snapshot is asked for; none on the writer.

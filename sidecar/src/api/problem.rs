@@ -106,7 +106,11 @@ impl ProblemKind {
                 "answer-too-large",
                 "The answer is too large for JSON",
             ),
-            Self::Overloaded => (S::TOO_MANY_REQUESTS, "overloaded", "The writer's queue is full"),
+            Self::Overloaded => (
+                S::TOO_MANY_REQUESTS,
+                "overloaded",
+                "The writer has no room for more",
+            ),
             Self::Internal => (
                 S::INTERNAL_SERVER_ERROR,
                 "internal",

@@ -54,7 +54,7 @@ impl From<GraphError> for Problem {
     fn from(error: GraphError) -> Self {
         let kind = match error {
             GraphError::Query(_) => ProblemKind::QueryFailed,
-            GraphError::Timeout { .. } => ProblemKind::QueryTimeout,
+            GraphError::Timeout { .. } | GraphError::GaveWay => ProblemKind::QueryTimeout,
             GraphError::Engine { .. }
             | GraphError::Diverged { .. }
             | GraphError::Files { .. }

@@ -14,10 +14,11 @@ use tokio::time::{Instant, timeout_at};
 use super::ApiState;
 use super::accept::AnswerFormat;
 use super::answer::{self, AnswerHead};
+use super::drain::DrainedBody;
 use super::floors::{self, Floor};
+use super::json_body::json_body;
 use super::problem::{Problem, ProblemKind};
 use super::query_run::{RunningQuery, timed_out};
-use super::request::json_body;
 use crate::graph::{QueryEvent, QueryRequest};
 use crate::ids::TxId;
 use crate::query_guard;
@@ -42,8 +43,9 @@ pub(super) async fn answer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
+    let body = DrainedBody::from(body);
     let format = AnswerFormat::of(&headers)?;
-    let (body, _) = json_body::<QueryBody>(&headers, body, state.settings.max_body_bytes).await?;
+    let body = json_body::<QueryBody>(&headers, body, state.settings.max_body_bytes).await?;
     query_guard::check(&body.query)?;
     let limits = &state.settings;
     let limit = within("limit", body.limit, limits.default_limit, limits.max_limit)?;

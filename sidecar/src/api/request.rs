@@ -1,10 +1,7 @@
-//! What several routes read from a request: JSON bodies within limits, query strings, headers.
+//! What several routes read from a request: whom it is for, query strings, headers. Bodies are in `json_body`.
 
-use axum::body::Body;
 use axum::extract::Query;
-use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, Uri};
-use futures::StreamExt;
 use serde::de::DeserializeOwned;
 
 use super::ApiState;
@@ -27,53 +24,6 @@ pub(super) fn writer_of(state: &ApiState) -> Result<&Writer, Problem> {
     }
 }
 
-/// A JSON body, and how many bytes it had.
-///
-/// # Errors
-/// 415 for another content type (which also keeps web pages of other origins out), 413 for more than `max_bytes`, 400 with
-/// the place in the text for what is not the JSON expected.
-pub(super) async fn json_body<T: DeserializeOwned>(
-    headers: &HeaderMap,
-    body: Body,
-    max_bytes: usize,
-) -> Result<(T, usize), Problem> {
-    let content_type = header(headers, CONTENT_TYPE.as_str()).unwrap_or_default();
-    if !is_json(content_type) {
-        let detail = format!("Content-Type: expected application/json, found {content_type:?}");
-        return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
-    }
-    let bytes = read_body(body, max_bytes).await?;
-    // Structs are also read from arrays, by position: not a form anybody should come to rely on.
-    if bytes.trim_ascii_start().first() == Some(&b'[') {
-        let detail = "body: expected a JSON object, found an array";
-        return Err(Problem::new(ProblemKind::MalformedRequest, detail));
-    }
-    let value = serde_json::from_slice(&bytes).map_err(|error| {
-        let detail = format!("body: {error}");
-        Problem::new(ProblemKind::MalformedRequest, detail).at_position(error.line(), error.column())
-    })?;
-    Ok((value, bytes.len()))
-}
-
-async fn read_body(body: Body, max_bytes: usize) -> Result<Vec<u8>, Problem> {
-    let mut bytes = Vec::new();
-    let mut chunks = body.into_data_stream();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| {
-            Problem::new(
-                ProblemKind::MalformedRequest,
-                format!("failed to receive the body: {error}"),
-            )
-        })?;
-        if bytes.len() + chunk.len() > max_bytes {
-            let detail = format!("body: expected at most {max_bytes} bytes, found more");
-            return Err(Problem::new(ProblemKind::BodyTooLarge, detail).with("max_bytes", max_bytes));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes)
-}
-
 /// The parameters in a URL.
 pub(super) fn url_parameters<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     let parsed = Query::<T>::try_from_uri(uri);
@@ -87,6 +37,27 @@ pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> 
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
+/// The `Idempotency-Key` header.
+///
+/// # Errors
+/// 400 for one that cannot be taken as it is: to ignore it would make a retry write twice.
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let refused = |detail: &str| {
+        Problem::new(
+            ProblemKind::MalformedRequest,
+            format!("Idempotency-Key: {detail}"),
+        )
+    };
+    let mut keys = headers.get_all("idempotency-key").iter();
+    let (key, another) = (keys.next(), keys.next());
+    if another.is_some() {
+        return Err(refused("expected one, found several"));
+    }
+    key.map(|key| key.to_str().map(str::to_owned))
+        .transpose()
+        .map_err(|_| refused("expected visible ASCII characters, found others"))
+}
+
 /// The trace that a commit belongs to: this request's span where spans are exported, or else the client's.
 pub(super) fn traceparent(headers: &HeaderMap) -> Option<String> {
     telemetry::current_traceparent().or_else(|| client_traceparent(headers))
@@ -97,11 +68,6 @@ pub(super) fn client_traceparent(headers: &HeaderMap) -> Option<String> {
     header(headers, "traceparent")
         .filter(|text| is_traceparent(text))
         .map(str::to_owned)
-}
-
-fn is_json(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    media_type.eq_ignore_ascii_case("application/json")
 }
 
 fn is_traceparent(text: &str) -> bool {
@@ -118,7 +84,31 @@ fn is_traceparent(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+
     use super::*;
+
+    #[test]
+    fn an_idempotency_key_is_taken_as_it_is_or_refused_never_ignored() {
+        let keys = |values: &[&[u8]]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("idempotency-key", HeaderValue::from_bytes(value).unwrap());
+            }
+            idempotency_key(&headers)
+        };
+        assert_eq!(keys(&[]), Ok(None));
+        assert_eq!(keys(&[b"load 7"]), Ok(Some("load 7".to_owned())));
+        // Empty: refused like an empty key of a transaction, by the writer.
+        assert_eq!(keys(&[b""]), Ok(Some(String::new())));
+        let wrong: [&[&[u8]]; 3] = [&["schlüssel".as_bytes()], &[b"\xff"], &[b"a", b"b"]];
+        for wrong in wrong {
+            let document = keys(wrong).unwrap_err().to_json();
+            let detail = document["detail"].as_str().unwrap();
+            assert_eq!(document["status"], 400);
+            assert!(detail.starts_with("Idempotency-Key: expected "), "{detail}");
+        }
+    }
 
     #[test]
     fn only_a_well_formed_traceparent_is_taken() {
@@ -132,28 +122,5 @@ mod tests {
         ] {
             assert_eq!(is_traceparent(text), taken, "{text}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_body_of_just_the_limit_is_read_and_one_byte_more_is_refused() {
-        assert_eq!(read_body(Body::from("abcd"), 4).await.unwrap(), b"abcd");
-        let refused = read_body(Body::from("abcde"), 4).await.unwrap_err();
-        assert_eq!(refused.kind(), ProblemKind::BodyTooLarge);
-    }
-
-    #[tokio::test]
-    async fn malformed_json_is_refused_with_its_place() {
-        let headers =
-            HeaderMap::from_iter([(CONTENT_TYPE, "application/json; charset=utf-8".parse().unwrap())]);
-        let body = Body::from("{\n  \"a\": ]");
-        let document = json_body::<serde_json::Value>(&headers, body, 100)
-            .await
-            .unwrap_err()
-            .to_json();
-        assert_eq!(document["status"], 400);
-        assert_eq!(
-            (&document["position"]["line"], &document["position"]["column"]),
-            (&2.into(), &8.into())
-        );
     }
 }

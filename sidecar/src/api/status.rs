@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::Uri;
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,11 +13,14 @@ use super::ApiState;
 use super::probes;
 use super::problem::{Problem, ProblemKind};
 use super::request::url_parameters;
+use crate::commit_log::{CommitLog, CommitRecord, LogError};
 use crate::ids::Seq;
 use crate::node::{LocalGraph, NodeState};
 
 const DEFAULT_COMMITS: usize = 100;
 const MAX_COMMITS: usize = 1000;
+/// Records behind a gap that are read at a time.
+const READS: usize = 16;
 
 /// The node's position, and what the node adds to it.
 pub(super) async fn status(State(state): State<Arc<ApiState>>) -> Json<Value> {
@@ -85,7 +89,7 @@ struct CommitsParameters {
     limit: Option<usize>,
 }
 
-/// Commits after `after`, oldest first.
+/// The commits after `after` that the log still holds, oldest first.
 pub(super) async fn commits(State(state): State<Arc<ApiState>>, uri: Uri) -> Result<Json<Value>, Problem> {
     let parameters: CommitsParameters = url_parameters(&uri)?;
     let limit = parameters.limit.unwrap_or(DEFAULT_COMMITS);
@@ -93,6 +97,24 @@ pub(super) async fn commits(State(state): State<Arc<ApiState>>, uri: Uri) -> Res
         let detail = format!("limit: expected a number from 1 to {MAX_COMMITS}, found {limit}");
         return Err(Problem::new(ProblemKind::MalformedRequest, detail));
     }
-    let commits = state.log.read_after(Seq(parameters.after), limit).await?;
+    let commits = held_after(&state.log, Seq(parameters.after), limit).await?;
     Ok(Json(json!({"commits": commits})))
+}
+
+/// The log is dense but at its old end: what was trimmed there, and what follows it, only a listing tells apart from the end
+/// of the log.
+async fn held_after(log: &CommitLog, after: Seq, limit: usize) -> Result<Vec<CommitRecord>, LogError> {
+    let mut records = log.read_after(after, limit).await?;
+    if records.len() < limit {
+        let end = records.last().map_or(after, |record| record.seq);
+        let listed = log.listed_after(end, limit - records.len()).await?;
+        let behind_gap: Vec<Option<CommitRecord>> = stream::iter(listed)
+            .map(|seq| log.read(seq))
+            .buffered(READS)
+            .try_collect()
+            .await?;
+        // One that was trimmed since it was listed is not there.
+        records.extend(behind_gap.into_iter().flatten());
+    }
+    Ok(records)
 }

@@ -46,6 +46,7 @@ async fn node(role: Role, store: &str) -> Node {
         readiness: watch::channel(crds::Readiness::default()).1,
         metrics: Metrics::install().unwrap(),
         queries: Arc::new(Semaphore::new(1)),
+        bodies: BodyRoom::default(),
         settings: ApiSettings {
             max_body_bytes: 1000,
             ..ApiSettings::default()
@@ -270,6 +271,32 @@ async fn status_commits_and_probes_tell_where_the_node_stands() {
         (&after["state"], &after["state_detail"]),
         (&json!("fenced"), &json!("by epoch 2"))
     );
+}
+
+#[tokio::test]
+async fn commits_are_told_from_the_oldest_that_is_there_where_older_ones_were_trimmed() {
+    let node = node(Role::Replica, "trimmed").await;
+    for seq in 1..=7 {
+        node.commit(seq).await;
+    }
+    // The record of the schema stays, alone.
+    for seq in [1, 3, 4] {
+        node.log.remove(Seq(seq)).await.unwrap();
+    }
+    for (asked, expected) in [
+        ("after=0", &[2, 5, 6, 7][..]),
+        ("after=0&limit=2", &[2, 5]),
+        ("after=1&limit=1", &[2]),
+        ("after=2", &[5, 6, 7]),
+        ("after=3&limit=1", &[5]),
+        ("after=5", &[6, 7]),
+        ("after=7", &[]),
+    ] {
+        let (status, page) = node.get(&format!("/v1/commits?{asked}")).await;
+        let found = page["commits"].as_array().unwrap().iter();
+        let found: Vec<u64> = found.map(|commit| commit["seq"].as_u64().unwrap()).collect();
+        assert_eq!((status, found.as_slice()), (200, expected), "{asked}");
+    }
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ pub struct LogArgs {
     /// The node to ask; every node knows the whole log
     #[arg(long, env = "SLIPSTREAM_WRITER", value_name = "URL", default_value = DEFAULT_WRITER)]
     pub server: String,
-    /// Show the commits that follow this one [default: so that the newest are shown]
+    /// Show the commits that follow this one, from the oldest that was not trimmed on [default: so that the newest are shown]
     #[arg(long, value_name = "SEQ")]
     pub after: Option<u64>,
     /// Most commits to show
@@ -57,9 +57,28 @@ pub async fn run(args: LogArgs) -> Result<(), CliError> {
             let records = records
                 .map_err(|error| server.unexpected("understand the commits of", &error.to_string()))?;
             print(&timeline(&records).to_string());
+            if let Some(trimmed) = trimmed(after, &records) {
+                print(&trimmed);
+            }
         }
     }
     Ok(())
+}
+
+/// Which of the commits asked for the log does not hold any more, if there are such.
+fn trimmed(after: u64, records: &[CommitRecord]) -> Option<String> {
+    let mut gaps = Vec::new();
+    let mut next = after.saturating_add(1);
+    for record in records {
+        let seq = record.seq.0;
+        match seq.saturating_sub(next) {
+            0 => {}
+            1 => gaps.push(next.to_string()),
+            _ => gaps.push(format!("{next} to {}", seq - 1)),
+        }
+        next = seq + 1;
+    }
+    (!gaps.is_empty()).then(|| format!("trimmed from the log: seq {}", gaps.join(", ")))
 }
 
 /// The newest commit that the node knows of.
@@ -117,6 +136,36 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    fn commit(seq: u64) -> CommitRecord {
+        serde_json::from_value(json!({
+            "seq": seq, "tx_id": "018f6c6e-6ea8-7fff-bfff-ffffffffffff", "epoch": 1, "kind": "data", "schema_version": 1,
+            "prev_tx_id": "018f6c6e-6ea8-7fff-bfff-fffffffffffe", "timestamp": "2026-02-03T04:05:06.078Z", "tables": [],
+            "changed": []}))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_was_trimmed_is_named_and_nothing_else() {
+        for (after, seqs, expected) in [
+            (0, &[1, 2, 3][..], None),
+            (7, &[8], None),
+            (0, &[2, 3], Some("trimmed from the log: seq 1")),
+            (
+                0,
+                &[2, 5000, 5001],
+                Some("trimmed from the log: seq 1, 3 to 4999"),
+            ),
+            (0, &[], None),
+        ] {
+            let records: Vec<CommitRecord> = seqs.iter().map(|seq| commit(*seq)).collect();
+            assert_eq!(
+                trimmed(after, &records).as_deref(),
+                expected,
+                "{seqs:?} after {after}"
+            );
+        }
+    }
 
     #[test]
     fn a_commit_shows_when_it_was_made_and_what_it_changed() {

@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use crds::{EdgeTable, Property, ReplicatedGraphDB, SidecarConfig};
+use crds::{EdgeTable, Property, ReplicatedGraphDB, ResourceError, SidecarConfig};
+use serde_json::{Value, json};
 
 use super::error::CliError;
-use super::output::{print, table};
+use super::output::{Output, pretty, print, table};
 
 /// Arguments of `slipstream validate`.
 #[derive(Debug, Clone, Args)]
@@ -14,6 +15,8 @@ pub struct ValidateArgs {
     /// The resource
     #[arg(short, long, value_name = "YAML")]
     pub file: PathBuf,
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
 }
 
 /// Prints what the file says.
@@ -22,14 +25,63 @@ pub struct ValidateArgs {
 /// Every field that is wrong, one a line.
 pub fn run(args: ValidateArgs) -> Result<(), CliError> {
     let text = std::fs::read_to_string(&args.file).map_err(|error| CliError::read(&args.file, error))?;
-    let wrong = |error: &dyn std::fmt::Display| CliError::Resource {
-        path: args.file.clone(),
-        detail: listed(error),
+    let validated = validate(&text);
+    match (args.output, &validated) {
+        (Output::Json, Ok((resource, config))) => print(&pretty(&as_json(resource, config))),
+        (Output::Json, Err(wrong)) => print(&pretty(&wrong_as_json(wrong))),
+        (Output::Table, Ok((resource, config))) => print(&understood(resource, config)),
+        (Output::Table, Err(_)) => {}
+    }
+    validated.map(drop).map_err(|wrong| CliError::Resource {
+        path: args.file,
+        detail: listed(&wrong),
+    })
+}
+
+fn validate(text: &str) -> Result<(ReplicatedGraphDB, SidecarConfig), ResourceError> {
+    let resource = ReplicatedGraphDB::from_yaml(text)?;
+    let config = SidecarConfig::from_resource(&resource)?;
+    Ok((resource, config))
+}
+
+/// What was understood, defaults filled in, with the resource's own names.
+fn as_json(resource: &ReplicatedGraphDB, config: &SidecarConfig) -> Value {
+    json!({
+        "valid": true,
+        "graph": config.graph,
+        "replicas": resource.spec.replicas,
+        "suspend": resource.spec.suspend,
+        "storage": config.storage,
+        "events": config.events,
+        "schema": config.schema,
+    })
+}
+
+/// Each error with its field, where it is one of a field that could be read.
+fn wrong_as_json(wrong: &ResourceError) -> Value {
+    let error = |field: Option<&str>, message: &str| json!({"field": field, "message": message});
+    let errors: Vec<Value> = match wrong {
+        ResourceError::Invalid(errors) => {
+            let fields = errors.0.iter();
+            fields
+                .map(|wrong| error(Some(&wrong.field), &wrong.problem))
+                .collect()
+        }
+        ResourceError::UnknownFields(fields) => fields
+            .iter()
+            .map(|field| error(Some(field), "unknown field"))
+            .collect(),
+        ResourceError::OtherKind {
+            field,
+            found,
+            expected,
+        } => vec![error(
+            Some(field),
+            &format!("found `{found}`, expected `{expected}`"),
+        )],
+        ResourceError::Parse(cause) => vec![error(None, &cause.to_string())],
     };
-    let resource = ReplicatedGraphDB::from_yaml(&text).map_err(|error| wrong(&error))?;
-    let config = SidecarConfig::from_resource(&resource).map_err(|error| wrong(&error))?;
-    print(&understood(&resource, &config));
-    Ok(())
+    json!({"valid": false, "errors": errors})
 }
 
 /// One error as it is, several each on a line of its own.
@@ -110,12 +162,62 @@ mod tests {
 
     const GOOD: &str = include_str!("../../../crds/tests/design.yaml");
 
-    fn validate(text: &str) -> Result<(), CliError> {
+    fn run_on(text: &str) -> Result<(), CliError> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(text.as_bytes()).unwrap();
         run(ValidateArgs {
             file: file.path().to_owned(),
+            output: Output::Table,
         })
+    }
+
+    #[test]
+    fn as_json_a_good_file_says_what_was_understood_and_a_bad_one_every_field() {
+        let (resource, config) = validate(GOOD).unwrap();
+        let good = as_json(&resource, &config);
+        assert_eq!(
+            (
+                &good["valid"],
+                &good["graph"]["name"],
+                &good["replicas"],
+                &good["storage"]["uri"]
+            ),
+            (
+                &json!(true),
+                &json!("debian"),
+                &json!(2),
+                &json!("s3://graphs/debian")
+            )
+        );
+        assert_eq!(
+            good["schema"]["nodes"].as_array().map(Vec::len),
+            Some(2),
+            "{good}"
+        );
+
+        for (bad, fields) in [
+            (
+                GOOD.replace("to: Package, properties", "to: Nobody, properties")
+                    .replace("s3://graphs", "http://graphs"),
+                vec![json!("spec.storage.uri"), json!("spec.schema.edges[0].to")],
+            ),
+            (
+                GOOD.replace("ReplicatedGraphDB", "Deployment"),
+                vec![json!("kind")],
+            ),
+            (GOOD.replace("replicas: 2", "replicas: many"), vec![json!(null)]),
+        ] {
+            let wrong = wrong_as_json(&validate(&bad).unwrap_err());
+            let errors = wrong["errors"].as_array().unwrap();
+            let found: Vec<Value> = errors.iter().map(|error| error["field"].clone()).collect();
+            assert_eq!((&wrong["valid"], found), (&json!(false), fields), "{wrong}");
+            assert!(
+                errors
+                    .iter()
+                    .all(|error| error["message"].as_str().is_some_and(|text| !text.is_empty())),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]
@@ -135,16 +237,16 @@ mod tests {
 
     #[test]
     fn every_wrong_field_is_on_a_line_of_its_own() {
-        validate(GOOD).unwrap();
+        run_on(GOOD).unwrap();
         let bad = GOOD
             .replace("to: Package, properties", "to: Nobody, properties")
             .replace("s3://graphs", "http://graphs");
-        let text = validate(&bad).unwrap_err().to_string();
+        let text = run_on(&bad).unwrap_err().to_string();
         let lines: Vec<&str> = text.lines().collect();
         assert!(lines[0].ends_with("2 fields are wrong"), "{text}");
         assert!(lines[1].starts_with("  spec.storage.uri: "), "{text}");
         assert!(lines[2].starts_with("  spec.schema.edges[0].to: "), "{text}");
-        let one = validate(&GOOD.replace("replicas: 2", "replicsa: 2"))
+        let one = run_on(&GOOD.replace("replicas: 2", "replicsa: 2"))
             .unwrap_err()
             .to_string();
         assert!(one.lines().count() == 1 && one.contains("replicsa"), "{one}");

@@ -129,39 +129,29 @@ async fn spill_table(
             let part = rest.slice(0, fitting);
             rest = rest.slice(fitting, rest.num_rows() - fitting);
             let (schema, directory, writer) = (table.clone(), directory.to_owned(), open.take());
-            let writer = tokio::task::spawn_blocking(move || {
+            let written = tokio::task::spawn_blocking(move || {
                 let part = spill_batch(&schema, &part)?;
                 let mut writer = match writer {
                     Some(writer) => writer,
                     None => SpillWriter::create(&directory, &schema.name, &part)?,
                 };
                 writer.write(&part)?;
-                Ok(writer)
+                Ok(if !schema.is_node() || writer.rows < NODE_COPY_ROWS {
+                    (Some(writer), None)
+                } else {
+                    (None, Some(writer.finish()?))
+                })
             });
-            let writer = joined(writer.await)?;
-            if !table.is_node() || writer.rows < NODE_COPY_ROWS {
-                open = Some(writer);
-            } else {
-                hand_over(
-                    Source::Copy {
-                        table: table.clone(),
-                        spill: writer.finish()?,
-                    },
-                    sources,
-                )
-                .await?;
+            let (unfinished, spill) = joined(written.await)?;
+            open = unfinished;
+            if let Some(spill) = spill {
+                hand_over_spill(table, spill, sources).await?;
             }
         }
     }
     if let Some(writer) = open {
-        hand_over(
-            Source::Copy {
-                table: table.clone(),
-                spill: writer.finish()?,
-            },
-            sources,
-        )
-        .await?;
+        let spill = joined(tokio::task::spawn_blocking(move || writer.finish()).await)?;
+        hand_over_spill(table, spill, sources).await?;
     }
     let expected = source.count_rows().await?;
     if total != expected {
@@ -179,6 +169,15 @@ async fn spill_table(
     )
     .await?;
     Ok(total)
+}
+
+async fn hand_over_spill(
+    table: &Arc<TableSchema>,
+    spill: Spill,
+    sources: &mpsc::Sender<Source>,
+) -> Result<(), GraphError> {
+    let table = table.clone();
+    hand_over(Source::Copy { table, spill }, sources).await
 }
 
 async fn hand_over(source: Source, sources: &mpsc::Sender<Source>) -> Result<(), GraphError> {

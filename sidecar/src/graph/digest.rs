@@ -8,8 +8,8 @@
 //! the engine start at that end. Each page is counted first, so that its size is bounded whatever the distribution; an edge
 //! table's page that is one node is cut by row id. A page holds about [`PAGE_BYTES`].
 //!
-//! The transaction makes all of it one commit, however many come meanwhile. It keeps checkpoints waiting (`Graph::readers`), so
-//! it gives way to one that will not be put off any longer: then nothing was found out, and the caller begins again.
+//! The transaction makes all of it one commit, however many come meanwhile. It keeps checkpoints waiting (`gate`), so it gives
+//! way to one that will not be put off any longer: then nothing was found out, and the caller begins again.
 
 use kuzu::{Connection, Value};
 
@@ -61,13 +61,14 @@ pub enum DigestError {
 
 impl Graph {
     /// Hashes every row of every table at the commit that the graph holds when this begins. `stop` is asked between pages;
-    /// with `patient`, checkpoints wait for the end. Blocks.
+    /// with `patient`, only a checkpoint that cannot wait ends it. Blocks.
     pub fn digest(&self, patient: bool, stop: &dyn Fn() -> bool) -> Result<GraphDigest, DigestError> {
-        let _reading = self.reading();
+        let reading = self.gate.enter();
         let mut connection = self.connect()?;
         connection.set_max_num_threads_for_exec(1);
         begin(&connection)?;
-        let result = self.digest_in_transaction(&connection, patient, stop);
+        let gives_way = || reading.is_to_end() || (!patient && self.gate.is_claim_waiting());
+        let result = self.digest_in_transaction(&connection, &gives_way, stop);
         // Ends the transaction also after an error; where the engine has ended it already, its complaint changes nothing.
         let _ = connection.query("ROLLBACK");
         result
@@ -76,7 +77,7 @@ impl Graph {
     fn digest_in_transaction(
         &self,
         connection: &Connection<'_>,
-        patient: bool,
+        gives_way: &dyn Fn() -> bool,
         stop: &dyn Fn() -> bool,
     ) -> Result<GraphDigest, DigestError> {
         let watermark = watermark::read(connection)?.ok_or_else(|| DigestError::Unreadable {
@@ -86,7 +87,7 @@ impl Graph {
         let pause = || {
             if stop() {
                 Err(DigestError::Stopped)
-            } else if !patient && self.checkpoint_waits() {
+            } else if gives_way() {
                 Err(DigestError::GaveWay)
             } else {
                 Ok(())

@@ -32,6 +32,9 @@ pub enum GraphError {
     /// The query ran longer than it may.
     #[error("the query ran longer than {timeout_ms} ms and was interrupted")]
     Timeout { timeout_ms: u64 },
+    /// The query was ended for a checkpoint that could not wait any longer: ask again.
+    #[error("the node had to checkpoint its graph and ended the query for it: ask again, or ask a replica")]
+    GaveWay,
 }
 
 impl GraphError {

@@ -13,6 +13,7 @@ mod apply;
 mod build;
 mod digest;
 mod error;
+mod gate;
 mod lookup;
 mod query;
 mod spill;
@@ -22,6 +23,8 @@ mod watermark;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+pub(crate) mod fixture;
 
 use std::io::Seek as _;
 use std::path::{Path, PathBuf};
@@ -33,6 +36,7 @@ pub use apply::{ApplySession, ApplyStep, PreparedApply};
 pub use build::{BuildReport, build};
 pub use digest::{DigestError, GraphDigest, GraphTableDigest};
 pub use error::GraphError;
+pub use gate::Urgency;
 pub use lookup::{FoundEdge, Lookup, LookupAnswer};
 pub use query::{Cell, QueryColumn, QueryEvent, QueryHead, QueryRequest};
 pub use watermark::Watermark;
@@ -97,11 +101,9 @@ pub struct Graph {
     database: Option<Database>,
     directory: PathBuf,
     schema: Arc<Schema>,
-    /// Shared by queries, exclusive for a checkpoint: beside an open reader the engine's checkpoint shows that reader a mix
-    /// of two commits (`tests/reads_during_apply.rs`).
-    readers: std::sync::RwLock<()>,
-    /// A checkpoint waits for the last reader.
-    checkpoint_waits: std::sync::atomic::AtomicBool,
+    /// Passed by queries, comparisons and checkpoints.
+    gate: gate::Gate,
+    buffer_pool_bytes: u64,
     retired: std::sync::atomic::AtomicBool,
     /// For copies. Closed no sooner than the database: with any descriptor of the file that a process closes, it loses the
     /// engine's lock on it (fcntl(2)).
@@ -140,8 +142,8 @@ impl Graph {
             database: Some(database),
             directory: directory.to_owned(),
             schema,
-            readers: std::sync::RwLock::new(()),
-            checkpoint_waits: std::sync::atomic::AtomicBool::new(false),
+            gate: gate::Gate::default(),
+            buffer_pool_bytes: limits.buffer_pool_bytes,
             retired: std::sync::atomic::AtomicBool::new(false),
             source: std::sync::Mutex::default(),
         })
@@ -189,26 +191,25 @@ impl Graph {
         watermark::read(&self.connect()?)
     }
 
-    /// Merges the write-ahead log into the database file, while no query runs. Where one does: `false`, to be tried again,
-    /// or, when `overdue`, waits for its end and lets new ones wait. Not while an apply is open. Blocks.
+    /// [`Graph::checkpoint_as`] of one that is due, or overdue.
     pub fn checkpoint(&self, overdue: bool) -> Result<bool, GraphError> {
-        let _alone = match self.readers.try_write() {
-            Ok(alone) => alone,
-            Err(std::sync::TryLockError::WouldBlock) if !overdue => return Ok(false),
-            Err(_) => {
-                self.checkpoint_waits
-                    .store(true, std::sync::atomic::Ordering::Relaxed);
-                let alone = self
-                    .readers
-                    .write()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-                self.checkpoint_waits
-                    .store(false, std::sync::atomic::Ordering::Relaxed);
-                alone
-            }
+        self.checkpoint_as(if overdue { Urgency::Overdue } else { Urgency::Due })
+    }
+
+    /// Merges the write-ahead log into the database file, while no query runs. Where one does, it waits for the end of that one
+    /// or brings it about, as `urgency` says, but two seconds at most: `false`, to be tried again. Not while an apply is open.
+    /// Blocks.
+    pub fn checkpoint_as(&self, urgency: Urgency) -> Result<bool, GraphError> {
+        let Some(_alone) = self.gate.claim(urgency) else {
+            return Ok(false);
         };
         let done = self.connect()?.query("CHECKPOINT").map(drop);
         done.map(|()| true).map_err(GraphError::engine("checkpoint"))
+    }
+
+    /// Size of the engine's buffer pool.
+    pub fn buffer_pool_bytes(&self) -> u64 {
+        self.buffer_pool_bytes
     }
 
     /// Copies the database file to `to`, which must not exist. Right after a checkpoint, with nothing applied since, the file
@@ -246,18 +247,6 @@ impl Graph {
             std::io::copy(source, &mut std::fs::File::create_new(to)?)
         });
         copied.map_err(failed)
-    }
-
-    /// Whether a checkpoint waits for readers to end: long ones that can go on later give way.
-    fn checkpoint_waits(&self) -> bool {
-        self.checkpoint_waits.load(std::sync::atomic::Ordering::Relaxed)
-    }
-
-    /// Held by a query from its first to its last use of the engine.
-    fn reading(&self) -> std::sync::RwLockReadGuard<'_, ()> {
-        self.readers
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Bytes of the database's files, the write-ahead log among them.

@@ -104,10 +104,11 @@ pub(super) fn from_json(name: &str, value: &serde_json::Value) -> Result<Value, 
         serde_json::Value::Bool(value) => Value::Bool(*value),
         serde_json::Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => Value::Int64(integer),
-            (None, Some(double)) => Value::Double(double),
-            (None, None) => {
+            (None, Some(double)) if number.is_f64() => Value::Double(double),
+            // An integer beyond int64: as a double it would be another number.
+            _ => {
                 return Err(GraphError::Query(format!(
-                    "parameter {name}: {number} is out of range"
+                    "parameter {name}: expected an integer of 64 bits with sign, found {number}; a double of that size is written with an exponent"
                 )));
             }
         },
@@ -259,6 +260,25 @@ mod tests {
             (ROW_ID.to_owned(), Value::Int64(2)),
         ];
         assert_eq!(to_json(Value::Struct(fields)), json!({"a": 1}));
+    }
+
+    #[test]
+    fn an_integer_parameter_beyond_int64_is_refused_by_name_and_a_double_is_taken() {
+        let read = |text: &str| from_json("big", &serde_json::from_str(text).unwrap());
+        for text in ["9223372036854775807", "-9223372036854775808"] {
+            assert!(matches!(read(text), Ok(Value::Int64(_))), "{text}");
+        }
+        for text in ["9.3e18", "1e300", "0.5"] {
+            assert!(matches!(read(text), Ok(Value::Double(_))), "{text}");
+        }
+        for text in [
+            "9223372036854775808",
+            "18446744073709551615",
+            "[9223372036854775808]",
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.starts_with("parameter big: expected an integer"), "{error}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use lance::dataset::rowids::load_row_id_sequence;
 use lance::dataset::transaction::{Operation, RewriteGroup};
 use lance::table::format::Fragment;
 
+use super::new_files::data_files;
 use super::stage::remove_files;
 use super::statistics::{fragment_of, same_files};
 use super::{CommitTag, LakeError, TableAt};
@@ -91,18 +92,21 @@ impl CompactionJob {
         self.task.task.fragments.len()
     }
 
-    /// Writes the merged files. Changes no version; memory is a few batches.
+    /// Writes the merged files, down to the disk. Changes no version; memory is a few batches.
     ///
     /// # Errors
-    /// [`LakeError::Storage`]; what was written until then is left to a cleaning.
+    /// [`LakeError::Storage`]; what was written until then is left to a cleaning. [`LakeError::NotDurable`]; the files are removed.
     pub async fn run(self) -> Result<Rewrite, LakeError> {
         let failed = LakeError::storage("compact", self.table.name());
         let result = self.task.execute(&self.table.dataset).await.map_err(failed)?;
-        Ok(Rewrite {
+        let rewrite = Rewrite {
             table: self.table,
             result,
             named: AtomicBool::new(false),
-        })
+        };
+        let written = data_files(&rewrite.result.new_fragments);
+        rewrite.table.sync_ahead(written).await?;
+        Ok(rewrite)
     }
 }
 

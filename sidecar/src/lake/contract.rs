@@ -168,8 +168,8 @@ async fn a_version_that_never_was_is_missing() {
 #[tokio::test]
 async fn a_table_that_was_left_behind_is_opened_only_while_it_is_empty_and_alike() {
     let directory = tempfile::tempdir().unwrap();
-    let (lake, table) = table(&directory).await;
-    lake.create_table("T", schema()).await.unwrap();
+    let (lake, _) = table(&directory).await;
+    let table = lake.create_table("T", schema()).await.unwrap();
     let other = Arc::new(Schema::new(vec![Field::new("id", DataType::Utf8, false)]));
     assert!(matches!(
         lake.create_table("T", other).await,

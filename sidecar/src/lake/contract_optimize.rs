@@ -21,7 +21,7 @@ fn limits() -> CompactionLimits {
     }
 }
 
-async fn rewritten(table: &TableAt) -> Vec<Rewrite> {
+pub(super) async fn rewritten(table: &TableAt) -> Vec<Rewrite> {
     let mut rewrites = Vec::new();
     for job in table.plan_compaction(&limits()).await.unwrap() {
         rewrites.push(job.run().await.unwrap());
@@ -128,7 +128,7 @@ async fn a_compaction_goes_on_top_of_appends_that_came_meanwhile() {
     assert_eq!(content(&next).await.len(), 42);
 }
 
-fn scalar() -> IndexWish {
+pub(super) fn scalar() -> IndexWish {
     IndexWish {
         column: "id".to_owned(),
         kind: IndexKind::Scalar,
@@ -137,7 +137,7 @@ fn scalar() -> IndexWish {
 }
 
 /// Whether a filter on the indexed column is answered by the index.
-async fn uses_index(table: &TableAt) -> bool {
+pub(super) async fn uses_index(table: &TableAt) -> bool {
     let mut scanner = table.dataset.scan();
     scanner.filter("id = 7").unwrap();
     scanner
@@ -147,7 +147,7 @@ async fn uses_index(table: &TableAt) -> bool {
         .contains("ScalarIndexQuery")
 }
 
-async fn found(table: &TableAt, id: i64) -> usize {
+pub(super) async fn found(table: &TableAt, id: i64) -> usize {
     let ids = table
         .row_ids_where("id", &format!("id = {id}"), 10)
         .await

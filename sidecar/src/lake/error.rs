@@ -1,5 +1,7 @@
 //! Why Lance refused, classified by what to do about it.
 
+use std::path::PathBuf;
+
 use crate::ids::LanceVersion;
 
 /// A failed operation on a Lance table.
@@ -48,6 +50,13 @@ pub enum LakeError {
     Connection {
         doing: String,
         source: Box<lancedb::Error>,
+    },
+    /// Restore, then retry with new files: these may not survive a power cut, and a second sync of them would prove nothing.
+    #[error("failed to make table {table} durable, at {path}: {source}", path = path.display())]
+    NotDurable {
+        table: String,
+        path: PathBuf,
+        source: std::io::Error,
     },
     /// The rows handed over for writing could not be read.
     #[error("failed to read the rows to write: {0}")]

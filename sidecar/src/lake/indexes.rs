@@ -21,6 +21,7 @@ use lancedb::DistanceType;
 use lancedb::index::scalar::InvertedIndexParams;
 use lancedb::table::OptimizeOptions;
 
+use super::new_files::index_directory;
 use super::statistics::{fragment_of, same_files};
 use super::{CommitTag, LakeError, TableAt};
 
@@ -138,6 +139,8 @@ impl TableAt {
             .execute_uncommitted()
             .await
             .map_err(failed())?;
+        self.sync_ahead(index_directory(&index).into_iter().collect())
+            .await?;
         Ok(BuiltIndex {
             name: wish.name(),
             planned: self.clone(),
@@ -159,6 +162,10 @@ impl TableAt {
         for merge in &plan.merges {
             results.extend(merge.execute(&self.dataset, &built).await.map_err(failed())?);
         }
+        let written = results
+            .iter()
+            .filter_map(|result| index_directory(&result.segment));
+        self.sync_ahead(written.collect()).await?;
         Ok((!results.is_empty()).then(|| BuiltIndex {
             name: name.to_owned(),
             planned: self.clone(),
@@ -183,7 +190,7 @@ impl TableAt {
                 commit_optimize_indices(&mut dataset, results.clone(), &options)
                     .await
                     .map_err(|source| self.interference(expected, source))?;
-                self.one_above(expected, dataset)
+                self.one_above(expected, dataset).await
             }
         }
     }

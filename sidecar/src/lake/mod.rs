@@ -7,17 +7,22 @@ mod clean;
 mod compact;
 mod delta;
 mod digest;
+mod durable;
 mod error;
 mod find;
 mod indexes;
 mod manifest_digest;
+mod new_files;
 mod options;
 mod stage;
 mod statistics;
+mod torn;
 mod write;
 
 #[cfg(test)]
 mod contract;
+#[cfg(test)]
+mod contract_durable;
 #[cfg(test)]
 mod contract_optimize;
 #[cfg(test)]
@@ -107,27 +112,30 @@ impl Lake {
         self.connection.get_or_try_init(connect).await
     }
 
-    /// Creates an empty table with stable row ids, or opens the one that an earlier attempt left behind.
+    /// Creates an empty table with stable row ids, or opens the one that an earlier attempt left behind. The log names none of
+    /// that name yet.
     ///
     /// # Errors
     /// [`LakeError::Mismatch`] when a table of that name has other columns or holds rows: it is not ours to overwrite.
     pub async fn create_table(&self, name: &str, schema: SchemaRef) -> Result<TableAt, LakeError> {
+        self.remove_torn(name, LanceVersion(0)).await?;
         let created = self
             .connection()
             .await?
             .create_empty_table(name, schema.clone())
             .execute()
             .await;
-        match created {
-            Ok(_) | Err(lancedb::Error::TableAlreadyExists { .. }) => {}
+        let is_left_behind = match created {
+            Ok(_) => false,
+            Err(lancedb::Error::TableAlreadyExists { .. }) => true,
             Err(source) => {
                 return Err(LakeError::Connection {
                     doing: format!("create table {name}"),
                     source: Box::new(source),
                 });
             }
-        }
-        let table = self.newest(name).await?;
+        };
+        let mut table = self.newest(name).await?;
         let found = ArrowSchema::from(table.dataset.schema());
         let same = found.fields().len() == schema.fields().len()
             && found
@@ -146,7 +154,11 @@ impl Lake {
                 expected: format!("no rows of {}", describe(&schema)),
             });
         }
-        Ok(table)
+        if is_left_behind && table.local_directory().await?.is_some() {
+            // Nobody knows whether that attempt failed to sync its manifest (`durable`): this one has its own.
+            table = table.restore().await?;
+        }
+        table.durable_on(None).await
     }
 
     /// The table as it is now, whoever wrote it. Only the active writer has a use for that.

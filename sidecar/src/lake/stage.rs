@@ -11,6 +11,7 @@ use lance::dataset::transaction::Operation;
 use lance::dataset::{InsertBuilder, WriteMode, WriteParams};
 use lance::table::format::Fragment;
 
+use super::new_files::data_files;
 use super::{BatchReader, LakeError, TableAt};
 
 /// Rows that are written and wait to be named by a version. May be named again when that version was restored over.
@@ -26,11 +27,19 @@ impl TableAt {
     /// Writes rows as data files of this table; reads them on a blocking thread.
     ///
     /// Guarantees: changes no version. Which version this view is at does not matter, as long as it has the columns.
+    /// The files are on the disk, so that the commit's turn does not wait for so many bytes.
     /// Memory: the batches that Lance is about to encode.
     ///
     /// # Errors
-    /// [`LakeError::Storage`]; what was written until then is left to a cleaning.
+    /// [`LakeError::Storage`]; what was written until then is left to a cleaning. [`LakeError::NotDurable`]; the files are removed.
     pub async fn stage(&self, rows: BatchReader) -> Result<Staged, LakeError> {
+        let staged = self.write_files(rows).await?;
+        self.sync_ahead(data_files(&staged.fragments)).await?;
+        Ok(staged)
+    }
+
+    /// The same for rows that are committed at once: their files reach the disk together with the version that names them.
+    pub(super) async fn write_files(&self, rows: BatchReader) -> Result<Staged, LakeError> {
         let params = WriteParams {
             mode: WriteMode::Append,
             ..WriteParams::default()

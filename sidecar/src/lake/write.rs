@@ -43,14 +43,14 @@ impl CommitTag {
 impl TableAt {
     /// Writes `change` as the version right after this one. Nobody sees it until a commit record names it.
     ///
-    /// Guarantees: on `Ok` the table's newest version is this one plus one, and holds exactly this change.
-    /// On any error the newest version is in doubt, and the caller restores before it writes again.
+    /// Guarantees: on `Ok` the table's newest version is this one plus one, holds exactly this change and survives a power cut
+    /// (`durable`). On any error the newest version is in doubt, and the caller restores before it writes again.
     ///
     /// # Errors
     /// [`LakeError::Interference`] when another writer came in between; [`LakeError::Mismatch`] when a row to delete is not there.
     pub async fn write(&self, change: TableWrite, tag: CommitTag) -> Result<TableAt, LakeError> {
         let staged = match change.append {
-            Some(rows) => Some(self.stage(rows).await?),
+            Some(rows) => Some(self.write_files(rows).await?),
             None => None,
         };
         self.write_staged(&change.delete, staged.as_ref(), tag).await
@@ -92,17 +92,14 @@ impl TableAt {
         self.commit(operation, tag).await
     }
 
-    /// Makes this version's content the newest again, as a new version.
+    /// Makes this version's content the newest again, as a new version: a new manifest of files that were durable before.
     ///
     /// Only the active writer may call this, after it checked the epoch.
     pub async fn restore(&self) -> Result<TableAt, LakeError> {
         let failed = || LakeError::storage("restore", self.name());
         let mut dataset = self.dataset.as_ref().clone();
         dataset.restore().await.map_err(failed())?;
-        Ok(TableAt {
-            name: self.name.clone(),
-            dataset: Arc::new(dataset),
-        })
+        self.with(dataset).durable_on(Some(self)).await
     }
 
     pub(super) async fn commit(&self, operation: Operation, tag: CommitTag) -> Result<TableAt, LakeError> {
@@ -115,7 +112,7 @@ impl TableAt {
             .execute(transaction)
             .await
             .map_err(|source| self.interference(expected, source))?;
-        self.one_above(expected, dataset)
+        self.one_above(expected, dataset).await
     }
 
     /// What Lance refused, told apart: somebody else's version came in between, or storage failed.
@@ -133,8 +130,13 @@ impl TableAt {
         }
     }
 
-    /// The version that came back, which must be the expected one: Lance rebases over compatible commits of others, silently.
-    pub(super) fn one_above(&self, expected: u64, dataset: lance::Dataset) -> Result<TableAt, LakeError> {
+    /// The version that came back, made durable. It must be the expected one: Lance rebases over compatible commits of others,
+    /// silently.
+    pub(super) async fn one_above(
+        &self,
+        expected: u64,
+        dataset: lance::Dataset,
+    ) -> Result<TableAt, LakeError> {
         let found = dataset.version().version;
         if found != expected {
             return Err(LakeError::Interference {
@@ -143,10 +145,20 @@ impl TableAt {
                 found: found.to_string(),
             });
         }
-        Ok(TableAt {
+        fail::fail_point!("writer::before_sync", |_| Err(LakeError::NotDurable {
+            table: self.name.clone(),
+            path: std::path::PathBuf::new(),
+            source: std::io::Error::other("stopped at crash point writer::before_sync"),
+        }));
+        self.with(dataset).durable_on(Some(self)).await
+    }
+
+    /// The same table, as `dataset` has it.
+    fn with(&self, dataset: lance::Dataset) -> TableAt {
+        TableAt {
             name: self.name.clone(),
             dataset: Arc::new(dataset),
-        })
+        }
     }
 
     /// The fragments that lose rows: rewritten deletion files, and ids of fragments with no row left.
@@ -186,27 +198,27 @@ impl TableAt {
             let Some(range) = sequence.row_id_range() else {
                 continue;
             };
-            let candidates: Vec<u64> = missing.range(range).copied().collect();
-            if candidates.is_empty() {
+            if missing.range(range).next().is_none() {
                 continue;
             }
             // A row that an earlier version deleted still has its place in the sequence.
             let deleted = fragment.get_deletion_vector().await.map_err(failed())?;
-            for id in candidates {
-                let mut first = 0;
-                let mut offset = None;
-                for segment in sequence.segments() {
-                    offset = segment.position(id).and_then(|at| u32::try_from(first + at).ok());
-                    if offset.is_some() {
-                        break;
+            let is_live = |at: u32| deleted.as_ref().is_none_or(|deleted| !deleted.contains(at));
+            // A fragment that was merged from many has a segment or more of each: each is looked at once, not once per row.
+            let mut first = 0;
+            for segment in sequence.segments() {
+                let candidates: Vec<u64> = segment
+                    .range()
+                    .map(|range| missing.range(range).copied().collect())
+                    .unwrap_or_default();
+                for id in candidates {
+                    let offset = segment.position(id).and_then(|at| u32::try_from(first + at).ok());
+                    if let Some(offset) = offset.filter(|at| is_live(*at)) {
+                        found.entry(fragment.id() as u32).or_default().push(offset);
+                        missing.remove(&id);
                     }
-                    first += segment.len();
                 }
-                let live = offset.filter(|at| deleted.as_ref().is_none_or(|deleted| !deleted.contains(*at)));
-                if let Some(offset) = live {
-                    found.entry(fragment.id() as u32).or_default().push(offset);
-                    missing.remove(&id);
-                }
+                first += segment.len();
             }
         }
         match missing.first() {
@@ -227,7 +239,7 @@ impl TableAt {
 
 impl Lake {
     /// The writer's base for `name`: the newest version, if it is `committed` or has the committed content restored on top of
-    /// stray versions that are in no commit.
+    /// stray versions that are in no commit. What a power cut left of such a version is removed first.
     ///
     /// Only the active writer may call this, after its barrier commit.
     ///
@@ -239,6 +251,7 @@ impl Lake {
         committed: LanceVersion,
         recorded: &ManifestDigests,
     ) -> Result<TableAt, LakeError> {
+        self.remove_torn(name, committed).await?;
         let newest = self.newest(name).await?;
         if newest.version() == committed {
             newest.verify_manifest(recorded)?;
@@ -263,9 +276,6 @@ impl TableAt {
             .add_columns(NewColumnTransform::AllNulls(columns), None, None)
             .await
             .map_err(LakeError::storage("add columns to", self.name()))?;
-        Ok(TableAt {
-            name: self.name.clone(),
-            dataset: Arc::new(dataset),
-        })
+        self.with(dataset).durable_on(Some(self)).await
     }
 }

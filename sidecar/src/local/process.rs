@@ -16,13 +16,19 @@ use tokio::sync::mpsc;
 
 use super::plan::ChildId;
 
+/// Bounds of memory that are set by the environment alone. The sidecar's image sets the same (`Dockerfile`).
+///
 /// glibc's allocator by default keeps most of what was freed, in up to eight arenas per core: after a build several times what
-/// is in use. With these it has two arenas, and what is large goes back to the system when it is freed. The sidecar's image
-/// sets the same (`Dockerfile`).
-const ALLOCATOR: [(&str, &str); 3] = [
+/// is in use. With these it has two arenas, and what is large goes back to the system when it is freed.
+///
+/// Lance's delta API leaves no way to bound its scan, which by default holds up to 2 GiB of the storage's answers and on object
+/// storage makes batches of 16,384 rows. With these it is as our own scans are (`lake`), whose bounds stand in the code.
+const MEMORY_BOUNDS: [(&str, &str); 5] = [
     ("MALLOC_ARENA_MAX", "2"),
     ("MALLOC_MMAP_THRESHOLD_", "131072"),
     ("MALLOC_TRIM_THRESHOLD_", "131072"),
+    ("LANCE_DEFAULT_BATCH_SIZE", "8192"),
+    ("LANCE_DEFAULT_IO_BUFFER_SIZE", "16777216"),
 ];
 
 /// What children are started from: this program, or a test's stand-in.
@@ -48,7 +54,7 @@ pub(super) struct Exit {
 
 /// Starts a child in a process group of its own, so that Ctrl-C at the terminal reaches the supervisor alone. Its output is
 /// appended to `log`; its standard input is a pipe that ends when this process does. Its end is reported to `exits`.
-/// Its environment is this process's, with [`ALLOCATOR`] where that says nothing.
+/// Its environment is this process's, with [`MEMORY_BOUNDS`] where that says nothing.
 ///
 /// # Errors
 /// When the log cannot be opened or the program cannot be run.
@@ -64,7 +70,7 @@ pub(super) fn start(
         .args(&program.first_arguments)
         .args(arguments)
         .envs(
-            ALLOCATOR
+            MEMORY_BOUNDS
                 .into_iter()
                 .filter(|(name, _)| std::env::var_os(name).is_none()),
         )
@@ -110,4 +116,35 @@ async fn attend(
     let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
     // When nobody listens, the supervisor is ending and the child's end needs no answer.
     let _ = exits.send(Exit { id, how });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_child_has_the_bounds_of_memory_that_the_image_sets_where_the_user_set_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let log = directory.path().join("log");
+        let program = Program {
+            executable: PathBuf::from("/bin/sh"),
+            first_arguments: vec!["-c".into(), "env".into()],
+        };
+        let (exits, mut exited) = mpsc::unbounded_channel();
+        let _process = start(ChildId::Writer, &program, &[], &log, exits).unwrap();
+        exited.recv().await.unwrap();
+        let environment = std::fs::read_to_string(log).unwrap();
+        let image = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Dockerfile");
+        let image = std::fs::read_to_string(image).unwrap();
+        for (name, value) in MEMORY_BOUNDS {
+            let expected = std::env::var(name).unwrap_or_else(|_| value.to_owned());
+            let line = format!("{name}={expected}");
+            assert!(environment.lines().any(|found| found == line), "{line}");
+            let set = format!("{name}={value}");
+            assert!(
+                image.split_ascii_whitespace().any(|word| word == set),
+                "the image sets no {set}"
+            );
+        }
+    }
 }

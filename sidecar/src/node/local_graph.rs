@@ -31,7 +31,8 @@ pub struct LocalGraph {
     must_build: AtomicBool,
     /// Rung when the graph is gone and another is wanted.
     lost: Notify,
-    /// Shared with the thread of every build: one that was given up goes on until the engine lets go of it.
+    /// Shared with the thread of every build: one that was given up goes on until the engine lets go of it. And with those that
+    /// remove a replaced graph.
     builds: Arc<()>,
 }
 
@@ -120,7 +121,7 @@ impl LocalGraph {
         }
     }
 
-    /// Whether a build is at work in this node's directory, also one that nobody waits for any more.
+    /// Whether a build is at work in this node's directory, also one that nobody waits for any more, or the removal of a graph.
     pub fn is_building(&self) -> bool {
         Arc::strong_count(&self.builds) > 1
     }
@@ -142,7 +143,7 @@ impl LocalGraph {
         fail::fail_point!("replica::after_swap");
         self.in_doubt.store(false, Ordering::Relaxed);
         if let Some(old) = self.current.swap(Some(graph)) {
-            old.retire();
+            self.let_go(old);
         }
         if self.must_build.swap(false, Ordering::Relaxed) {
             // Left behind, it costs the next process a build.
@@ -201,11 +202,27 @@ impl LocalGraph {
     /// Stops serving the current graph: it is in doubt.
     pub fn discard(&self) {
         if let Some(old) = self.current.swap(None) {
-            old.retire();
+            self.let_go(old);
         }
         // Where it is not there, there is nothing to open either.
         let _ = std::fs::remove_file(self.root.join("CURRENT"));
         self.lost.notify_one();
+    }
+
+    /// Lets go of a graph that nobody gets any more. The last one to do so closes it and removes its files, which blocks: here,
+    /// a thread for such work. It counts as a build until then.
+    fn let_go(&self, old: Arc<Graph>) {
+        old.retire();
+        let at_work = self.builds.clone();
+        let let_go = move || {
+            drop(old);
+            drop(at_work);
+        };
+        match tokio::runtime::Handle::try_current() {
+            // Where the runtime ends, it drops what it does not run.
+            Ok(runtime) => drop(runtime.spawn_blocking(let_go)),
+            Err(_) => let_go(),
+        }
     }
 }
 
@@ -259,3 +276,6 @@ fn open_current(root: &Path, limits: EngineLimits) -> Result<Opened, GraphError>
     }
     Ok((opened, next))
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! | pin | keeps |
 //! | --- | --- |
-//! | a lease that has not expired | exactly the versions it names; its commit record and all after it |
+//! | a lease that has not expired | exactly the versions it names, held or being read; its commit record and all after it |
 //! | a snapshot, whole or being uploaded | the same |
 //! | the writer's own graph | the same |
 //! | the time-travel window, and the age below which nothing is ever cleaned | every version from the newest commit before it on |
@@ -69,11 +69,14 @@ pub(super) async fn leases(
                 continue;
             };
             match serde_json::from_slice::<Lease>(&object.bytes) {
-                Ok(lease) if lease.expires_at > now => found.held.push(Pin {
-                    by: format!("replica {}", lease.replica),
-                    seq: lease.watermark.seq,
-                    tables: lease.tables,
-                }),
+                Ok(lease) if lease.expires_at > now => {
+                    let maps = std::iter::once(lease.tables).chain(lease.reading);
+                    found.held.extend(maps.map(|tables| Pin {
+                        by: format!("replica {}", lease.replica),
+                        seq: lease.watermark.seq,
+                        tables,
+                    }));
+                }
                 Ok(lease) if lease.expires_at < expired_before => found.long_expired.push(entry.key.clone()),
                 Ok(_) => {}
                 Err(error) => {
@@ -202,11 +205,17 @@ mod tests {
     async fn only_leases_that_hold_pin_and_only_long_expired_ones_go() {
         let store = crate::store::open(&format!("memory://leases-{}", uuid::Uuid::now_v7())).unwrap();
         let now = Utc::now();
-        for (name, left_s) in [("holds", 30), ("expired", -30), ("long-expired", -3000)] {
+        for (name, left_s) in [
+            ("holds-one", 30),
+            ("holds-two", 30),
+            ("expired", -30),
+            ("long-expired", -3000),
+        ] {
             let lease = Lease {
                 replica: name.to_owned(),
                 watermark: Default::default(),
                 tables: VersionMap::default(),
+                reading: (name != "holds-one").then(VersionMap::default),
                 expires_at: now + chrono::Duration::seconds(left_s),
             };
             let key = Key::new(format!("replicas/{name}.json")).unwrap();
@@ -221,7 +230,10 @@ mod tests {
             .await
             .unwrap();
         let names: Vec<&str> = found.held.iter().map(|pin| pin.by.as_str()).collect();
-        assert_eq!(names, ["replica holds"]);
+        assert_eq!(
+            names,
+            ["replica holds-one", "replica holds-two", "replica holds-two"]
+        );
         assert_eq!(
             found.long_expired,
             [Key::new("replicas/long-expired.json").unwrap()]

@@ -4,7 +4,7 @@
 //! Left out on purpose: `nextval`, `currval`, `setseed` (they keep state), `error` (it only fails), `rowid`,
 //! `internal_id`, `struct_extract` (ways to internal properties; `x.name` does the rest), the function forms of
 //! operators, everything that scans files, and among the table functions those that write, that name files, settings,
-//! extensions or attached databases, or that create projected graphs.
+//! extensions or attached databases, or that create projected graphs. Some on the list are bounded (`sizes.rs`).
 
 /// Scalar and aggregate functions.
 const FUNCTIONS: &str = "
@@ -16,7 +16,7 @@ const FUNCTIONS: &str = "
     cos cost cot count count_if current_date current_timestamp date date_part date_trunc datepart datetrunc
     dayname decode degrees duration element_at encode end_node ends_with epoch_ms even factorial floor gamma
     gen_random_uuid greatest hash histogram id ifnull initcap interval is_acyclic is_trail keys label labels
-    last_day lcase least left length levenshtein lgamma list_any_value list_append list_cat list_concat
+    last_day lcase least left length lgamma list_any_value list_append list_cat list_concat
     list_contains list_creation list_distinct list_element list_extract list_filter list_has list_has_all
     list_has_any list_indexof list_max list_min list_position list_prepend list_product list_reduce
     list_reverse list_reverse_sort list_slice list_sort list_sum list_to_string list_transform list_unique

@@ -3,16 +3,17 @@
 //! and runs several statements (docs/decisions/0001-graph-engine.md).
 //!
 //! Flow: text → tokens (`lexer.rs`) → [`check`]. It is an allow-list: the statement's first word, the functions called
-//! (`functions.rs`), and no word that starts a writing or outward clause, unless it stands where the grammar has only a
-//! name. What is unclear is refused.
+//! (`functions.rs`) and how much they may make (`sizes.rs`), and no word that starts a writing or outward clause, unless it
+//! stands where the grammar has only a name. What is unclear is refused.
 //!
 //! Owns: that decision. Does not own: the text (the engine gets it unchanged), its syntax (the engine judges what passes
-//! here), and the limits of time and memory. The read-only transaction and `prepare`, which takes one statement only,
+//! here), and the limits of time and memory that the engine keeps. The read-only transaction and `prepare`, which takes one statement only,
 //! stand behind it as a second wall.
 
 mod functions;
 mod lexer;
 mod refusal;
+mod sizes;
 
 #[cfg(test)]
 mod tests;
@@ -60,7 +61,8 @@ pub fn check(query: &str) -> Result<(), Refusal> {
     guard.check_first_word()?;
     guard.check_reserved_names()?;
     guard.check_words()?;
-    guard.check_calls()
+    guard.check_calls()?;
+    guard.check_sizes()
 }
 
 struct Guard<'q> {
@@ -217,6 +219,7 @@ impl<'q> Guard<'q> {
                 return Err(Refusal::Function {
                     at: self.at(token),
                     found: token.shown(),
+                    why: "is unknown or not allowed in queries".to_owned(),
                 });
             }
         }

@@ -72,8 +72,13 @@ pub enum Refusal {
     )]
     Call { at: Position, found: String },
 
-    #[error("{at}: the function {found} is unknown or not allowed in queries")]
-    Function { at: Position, found: String },
+    /// A call that is not allowed, or not in this form.
+    #[error("{at}: the function {found} {why}")]
+    Function {
+        at: Position,
+        found: String,
+        why: String,
+    },
 
     #[error("{at}: {found} is reserved: property names that start with `_` are internal")]
     ReservedName { at: Position, found: String },

@@ -24,7 +24,7 @@ pub use feed::feed;
 pub use lease::{Lease, LeaseKeeper};
 
 use crate::commit_log::{CommitKind, CommitRecord, LogError};
-use crate::graph::{GraphError, Watermark};
+use crate::graph::{GraphError, Urgency, Watermark};
 use crate::ids::Seq;
 use crate::lake::LakeError;
 use crate::node::NodeState;
@@ -315,7 +315,10 @@ impl Replica {
         rows: u64,
     ) -> Result<(), AdvanceError> {
         // Boxed, as are the other long ways from here: without optimization each level's future is copied on the stack.
-        match Box::pin(self.advancer.advance(from, &target, rows)).await {
+        let advancing = Box::pin(self.advancer.advance(from, &target, rows));
+        // Where a graph is built anew, the one before it is served meanwhile.
+        let (store, held) = (self.store.as_ref(), from.or(self.watermark.as_ref()));
+        match self.lease.while_reading(store, held, &target, advancing).await {
             Ok(()) => {
                 tracing::debug!(seq = %target.position.seq, "applied");
                 self.watermark = Some(target);
@@ -336,7 +339,9 @@ impl Replica {
                     return Ok(());
                 }
                 let target = self.advancer.watermark_of(&head, None).await?;
-                self.advancer.rebuild(&target).await?;
+                let rebuilding = Box::pin(self.advancer.rebuild(&target));
+                let store = self.store.as_ref();
+                self.lease.while_reading(store, from, &target, rebuilding).await?;
                 self.watermark = Some(target);
                 self.renew_lease().await;
                 Ok(())
@@ -404,12 +409,17 @@ async fn snapshot_work(snapshots: &mut Option<Snapshotter>, advancer: &Advancer)
     }
 }
 
-/// A checkpoint that queries put off for this many times its cadence makes them wait.
-const CHECKPOINT_OVERDUE: u64 = 3;
+/// A checkpoint that queries put off for this many times its cadence waits for them, a little; for this many, it ends them, if
+/// the buffer pool is in danger by then.
+const CHECKPOINT_OVERDUE: u64 = 2;
+const CHECKPOINT_VITAL: u64 = 3;
 /// So many changed rows count as a commit. Until a checkpoint the engine keeps the old content of every vector of 2048 values that
 /// holds a changed one: some 50 KiB of the buffer pool for a row of three properties, wherever it lies (measured: a pool of 384 MiB was
 /// full after 8,000 rows). Then statements fail, and the engine may end the process.
 const ROWS_PER_COUNT: u64 = 4;
+const POOL_BYTES_PER_COUNT: u64 = ROWS_PER_COUNT * (50 << 10);
+/// Of the buffer pool, what old content may take; queries and applies need the rest.
+const POOL_SHARE: u64 = 2;
 /// One load alone does not make a checkpoint overdue.
 const MOST_PER_APPLY: u64 = 500;
 
@@ -418,14 +428,26 @@ pub(crate) fn checkpoint_count(commits: u64, rows: u64) -> u64 {
     commits.max((rows / ROWS_PER_COUNT).min(MOST_PER_APPLY))
 }
 
-/// Merges the local graph's write-ahead log, `since` commits after the last time; `false` when queries put it off. A failure
-/// puts the graph in doubt.
+/// How urgent a checkpoint is, `since` commits after the last one.
+fn urgency(since: u64, cadence: u64, pool_bytes: u64) -> Urgency {
+    let bearable = pool_bytes / POOL_SHARE / POOL_BYTES_PER_COUNT;
+    if since >= bearable.max(cadence.saturating_mul(CHECKPOINT_VITAL)) {
+        Urgency::Vital
+    } else if since >= cadence.saturating_mul(CHECKPOINT_OVERDUE) {
+        Urgency::Overdue
+    } else {
+        Urgency::Due
+    }
+}
+
+/// Merges the local graph's write-ahead log, `since` commits after the last time; `false` when queries put it off, for which
+/// commits wait two seconds at most. A failure puts the graph in doubt.
 pub(crate) async fn checkpoint(advancer: &Advancer, since: u64, cadence: u64) -> Result<bool, AdvanceError> {
     let Some(graph) = advancer.local.current() else {
         return Ok(true);
     };
-    let overdue = since >= cadence.saturating_mul(CHECKPOINT_OVERDUE);
-    let done = tokio::task::spawn_blocking(move || graph.checkpoint(overdue)).await;
+    let urgency = urgency(since, cadence, graph.buffer_pool_bytes());
+    let done = tokio::task::spawn_blocking(move || graph.checkpoint_as(urgency)).await;
     match done {
         Ok(Ok(done)) => Ok(done),
         Ok(Err(error)) => {
@@ -473,4 +495,33 @@ pub fn changed_rows(records: &[CommitRecord]) -> u64 {
         .flat_map(|record| &record.changed)
         .map(|change| change.upserted + change.deleted)
         .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_ends_queries_only_when_the_buffer_pool_is_in_danger() {
+        const MIB: u64 = 1 << 20;
+        for (since, cadence, pool_mib, expected) in [
+            (500, 500, 512, Urgency::Due),
+            (999, 500, 512, Urgency::Due),
+            (1000, 500, 512, Urgency::Overdue),
+            (1499, 500, 512, Urgency::Overdue),
+            (1500, 500, 512, Urgency::Vital),
+            // A large pool bears more, a small one no more often than before.
+            (1500, 500, 4096, Urgency::Overdue),
+            (10_485, 500, 4096, Urgency::Vital),
+            (1499, 500, 64, Urgency::Overdue),
+            (1500, 500, 64, Urgency::Vital),
+            // A short cadence alone endangers nothing.
+            (100, 2, 64, Urgency::Overdue),
+            (163, 2, 64, Urgency::Vital),
+            (u64::MAX - 1, u64::MAX, 64, Urgency::Due),
+        ] {
+            let found = urgency(since, cadence, pool_mib * MIB);
+            assert_eq!(found, expected, "{since} of {cadence} in {pool_mib} MiB");
+        }
+    }
 }

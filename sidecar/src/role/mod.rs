@@ -20,7 +20,7 @@ pub use config_file::{ConfigFile, ConfigFileError};
 pub use replica::run_replica;
 pub use writer::run_writer;
 
-use crate::api::{self, ApiSettings, ApiState, Metrics};
+use crate::api::{self, ApiSettings, ApiState, BodyRoom, Metrics};
 use crate::clock::Clock;
 use crate::commit_log::CommitLog;
 use crate::events::{EventsHealth, EventsSettings};
@@ -139,6 +139,7 @@ impl Parts {
             readiness: file.readiness(),
             metrics,
             queries: Arc::new(Semaphore::new(settings.queries)),
+            bodies: BodyRoom::default(),
             settings: ApiSettings {
                 bulk_batch_rows: settings.bulk_batch_rows,
                 ..ApiSettings::default()

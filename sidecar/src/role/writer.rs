@@ -51,6 +51,7 @@ pub async fn run_writer(options: &RoleOptions) -> Result<(), RoleError> {
             if let Some(publisher) = publisher {
                 running.publish_to(publisher);
             }
+            running.look_when_rung(parts.wake);
             running.optimize_by(optimizer);
             // Nobody else sets it.
             let _ = parts.writer.set(running.writer.clone());

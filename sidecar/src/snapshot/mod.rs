@@ -1,7 +1,8 @@
 //! Snapshots: checkpointed copies of a replica's Kuzu file in the store, so that a node need not build its graph from Lance.
 //!
 //! ```text
-//! snapshotter (between a replica's passes) ─> look: catalog, due, duty ─> freeze: checkpoint, copy ─> upload: parts, meta ─> retention
+//! snapshotter (between a replica's passes) ─> looking ─> look: catalog, due, duty ─> freeze: checkpoint, copy
+//!                                              ─> uploading ─> upload: parts, meta ─> retention ─> outcomes: report, answers
 //! bootstrap (a node without a graph) ─> catalog ─> restore: parts ─> open ─> LocalGraph
 //! ```
 //!
@@ -20,7 +21,9 @@ mod error;
 mod freeze;
 mod listing;
 mod look;
+mod looking;
 mod meta;
+mod outcomes;
 mod parts;
 mod patient;
 mod requests;
@@ -29,6 +32,7 @@ mod retention;
 mod settings;
 mod snapshotter;
 mod upload;
+mod uploading;
 
 pub use bootstrap::bootstrap;
 pub use due::Why;

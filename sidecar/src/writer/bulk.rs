@@ -5,14 +5,15 @@
 //!        └─> spool, hashes of the keys ──────────────────────┴─> BulkLoad ─> queue
 //! ```
 //!
-//! Memory: the batches in flight, the spool's share of [`super::spool`], and 8 bytes per row (a hash of its key, to find keys
-//! that come twice), for nodes the keys as well, up to a bound.
+//! Memory: the batches in flight, the spool's share of [`super::spool`], 8 bytes per row (a hash of its key, to find keys that
+//! come twice), one row for every key that does come twice, and for nodes the keys as well, up to a bound.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use arrow::array::{RecordBatch, RecordBatchReader};
+use arrow::array::{RecordBatch, RecordBatchReader, UInt64Array};
+use arrow::compute::take_record_batch;
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 use tokio::sync::mpsc;
@@ -305,12 +306,12 @@ fn repeated_rows(
             if !suspects.contains(&hash) {
                 continue;
             }
-            let (key, values) = (keys.row_key(row), batch.slice(row, 1));
+            let key = keys.row_key(row);
             match first.get(&key) {
                 None => {
-                    first.insert(key, values);
+                    first.insert(key, copy_of_row(&batch, row)?);
                 }
-                Some(earlier) if *earlier == values => {
+                Some(earlier) if *earlier == batch.slice(row, 1) => {
                     repeated.insert(at);
                 }
                 Some(_) => {
@@ -327,6 +328,11 @@ fn repeated_rows(
         index += batch.num_rows() as u64;
     }
     Ok(Ok(repeated))
+}
+
+/// A slice would keep the whole batch in memory.
+fn copy_of_row(batch: &RecordBatch, row: usize) -> Result<RecordBatch, ArrowError> {
+    take_record_batch(batch, &UInt64Array::from(vec![row as u64]))
 }
 
 type Joined<T, E> = Result<Result<T, E>, tokio::task::JoinError>;
@@ -350,5 +356,34 @@ fn finished<T>(result: Joined<T, ArrowError>) -> Result<T, WriteError> {
 fn not_committed(detail: impl ToString) -> WriteError {
     WriteError::NotCommitted {
         detail: detail.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Int64Array, StringArray};
+
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_repeated_key_is_its_row_and_not_the_batch_around_it() {
+        let columns: [(&str, arrow::array::ArrayRef, bool); 2] = [
+            ("id", Arc::new(Int64Array::from_iter_values(0..16_384)), false),
+            (
+                "text",
+                Arc::new(StringArray::from_iter(
+                    (0..16_384).map(|row| (row % 2 == 0).then(|| format!("the text of row {row}"))),
+                )),
+                true,
+            ),
+        ];
+        let batch = RecordBatch::try_from_iter_with_nullable(columns).unwrap();
+        for row in [0, 7001, 16_383] {
+            let copy = copy_of_row(&batch, row).unwrap();
+            assert_eq!(copy, batch.slice(row, 1));
+            assert!(copy.get_array_memory_size() < 1024, "row {row}");
+        }
+        assert!(batch.slice(7, 1).get_array_memory_size() > 256 * 1024);
+        assert_ne!(copy_of_row(&batch, 7).unwrap(), batch.slice(9, 1));
     }
 }

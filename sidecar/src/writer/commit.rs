@@ -309,6 +309,9 @@ impl Session {
     }
 
     /// Back to the head after a failure before the record: tables restored, graph rebuilt if it is in doubt.
+    ///
+    /// Also where a file could not be synced ([`LakeError::NotDurable`]): what was written then is in no version that any later
+    /// commit names, so it does not matter that nobody can know any more whether it is on the disk.
     pub(super) async fn undo(&mut self, names: Vec<String>) -> Result<(), CommitError> {
         if !takeover::holds(self.store.as_ref(), &self.claim).await? {
             return Err(CommitError::Fenced("writer.json names another writer".to_owned()));

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::session::{Session, answer_to, refuse_all};
+use super::answers::{answer_to, refuse_all};
+use super::session::Session;
 use super::validate::unavailable;
 use super::validate_bulk::{BulkVerdict, validate_bulk};
 use super::{CommitError, Job, Work, WriteError};

@@ -6,20 +6,25 @@
 //! Owns: the queue, the order of commits, fencing, idempotency keys.
 //! Does not own: HTTP, and how rows are decoded.
 
+mod answers;
 mod bulk;
 mod catch_up;
 mod commit;
 mod commit_bulk;
+mod commit_group;
 mod group;
 mod idempotency;
 mod load_keys;
 mod operation_form;
 mod optimize;
 mod optimizing;
+mod own_graph;
+mod reader_bell;
 mod refusal;
 mod session;
 mod spool;
 mod takeover;
+mod takeover_order;
 mod transaction;
 mod validate;
 mod validate_bulk;
@@ -29,7 +34,7 @@ use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub use bulk::{BulkLoad, Spooler};
@@ -42,6 +47,7 @@ pub use transaction::{
 };
 
 use crate::commit_log::{CommitRecord, VersionMap};
+use crate::events::Publisher;
 use crate::ids::{Seq, TxId};
 use crate::lake::IndexWish;
 use crate::schema::{Schema, TableSchema};
@@ -81,6 +87,8 @@ struct Job {
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Job>,
+    /// A permit per job that may wait for its commit, in the channel or in the session's hands: as many as the channel holds.
+    places: Arc<Semaphore>,
     schema: Arc<Schema>,
     loading: bulk::Loading,
     /// By whom this writer was fenced, once it was: what a client is told when the queue is closed.
@@ -125,16 +133,12 @@ impl Writer {
     /// # Errors
     /// What became of the rows.
     pub async fn submit_bulk_when_free(&self, load: BulkLoad) -> Result<CommitAnswer, WriteError> {
-        let (answer, answered) = oneshot::channel();
-        let sent = self
-            .queue
-            .send(Job {
-                work: Work::Bulk(load),
-                answer,
-            })
-            .await;
-        sent.map_err(|_| self.stopped())?;
-        answered.await.unwrap_or(Err(WriteError::Unknown))
+        let place = tokio::select! {
+            place = self.places.acquire() => place,
+            () = self.queue.closed() => return Err(self.stopped()),
+        };
+        let place = place.map_err(|_| self.stopped())?;
+        self.hand_over(Work::Bulk(load), place).await
     }
 
     /// Why nothing is taken any more. Nothing of what was handed over now was begun.
@@ -150,16 +154,27 @@ impl Writer {
     }
 
     async fn enqueue(&self, work: Work) -> Result<CommitAnswer, WriteError> {
+        let place = self.places.try_acquire().map_err(|_| self.not_taken())?;
+        self.hand_over(work, place).await
+    }
+
+    /// The place is given back by the session.
+    async fn hand_over(&self, work: Work, place: SemaphorePermit<'_>) -> Result<CommitAnswer, WriteError> {
         let (answer, answered) = oneshot::channel();
-        self.queue
-            .try_send(Job { work, answer })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => WriteError::Overloaded {
-                    queued: self.queue.max_capacity(),
-                },
-                mpsc::error::TrySendError::Closed(_) => self.stopped(),
-            })?;
+        let sent = self.queue.try_send(Job { work, answer });
+        sent.map_err(|_| self.not_taken())?;
+        place.forget();
         answered.await.unwrap_or(Err(WriteError::Unknown))
+    }
+
+    fn not_taken(&self) -> WriteError {
+        if self.queue.is_closed() {
+            self.stopped()
+        } else {
+            WriteError::Overloaded {
+                queued: self.queue.max_capacity(),
+            }
+        }
     }
 }
 
@@ -172,9 +187,21 @@ pub struct RunningWriter {
     indexes: Vec<(String, IndexWish)>,
     /// `None`: the tables are left as they are.
     optimizing: Option<optimizing::Optimizing>,
+    readers: reader_bell::ReaderBell,
 }
 
 impl RunningWriter {
+    /// From now on the event of every commit is handed to `publisher`, the head's at once.
+    pub fn publish_to(&mut self, publisher: Publisher) {
+        self.session.publisher = Some(publisher);
+        self.session.publish(&self.session.head);
+    }
+
+    /// From now on whoever rings `wake` makes the writer look at once whether its state is the newest.
+    pub fn look_when_rung(&mut self, wake: Arc<Notify>) {
+        self.readers = reader_bell::ReaderBell::new(wake);
+    }
+
     /// From now on the tables are optimized as `config` says, which may change at any time.
     pub fn optimize_by(&mut self, config: tokio::sync::watch::Receiver<crds::Optimizer>) {
         self.optimizing = Some(optimizing::Optimizing::new(
@@ -191,7 +218,8 @@ impl RunningWriter {
     /// # Errors
     /// [`CommitError::Fenced`] when a newer writer took over: the process exits non-zero.
     pub async fn run(mut self, shutdown: CancellationToken) -> Result<(), CommitError> {
-        let optimizing = self.optimizing.take();
-        self.session.run(&mut self.jobs, optimizing, shutdown).await
+        self.session
+            .run(&mut self.jobs, self.optimizing, self.readers, shutdown)
+            .await
     }
 }

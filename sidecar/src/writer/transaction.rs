@@ -7,6 +7,7 @@ use arrow::array::RecordBatch;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::Refusal;
 use super::operation_form;
@@ -53,6 +54,8 @@ pub struct Transaction {
     pub rows: usize,
     /// Size of the request, for bounding a group.
     pub bytes: usize,
+    /// What it takes of the memory for requests, where that is bounded; given back with the last clone.
+    pub room: Option<Arc<OwnedSemaphorePermit>>,
 }
 
 /// What a transaction does to one table.

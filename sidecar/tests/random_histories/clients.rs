@@ -16,15 +16,22 @@ use crate::support::generator;
 use crate::support::requests::keyed;
 
 /// Before and after each durable step of a commit.
-const COMMIT_POINTS: [&str; 4] = [
+const COMMIT_POINTS: [&str; 6] = [
+    "writer::before_lance",
     "writer::after_lance",
     "writer::before_record",
     "writer::after_record",
+    "writer::before_publish",
     "writer::before_answer",
 ];
 
-/// Before and within the catch-up of the writer's graph.
-const CATCH_UP_POINTS: [&str; 2] = ["writer::before_catch_up", "replica::before_graph_commit"];
+/// Before, within and after the catch-up of the writer's graph.
+const CATCH_UP_POINTS: [&str; 4] = [
+    "writer::before_catch_up",
+    "replica::before_graph_commit",
+    "replica::after_graph_commit",
+    "writer::after_catch_up",
+];
 
 impl History {
     /// Several clients at once; perhaps the writer dies meanwhile.

@@ -12,15 +12,34 @@ use slipstream::writer::TakeoverError;
 use super::History;
 use crate::support::cluster::{ReplicaNode, WriterNode};
 
-const TAKEOVER_POINTS: [&str; 6] = [
+/// Before and after each durable step of a takeover.
+const TAKEOVER_POINTS: [&str; 14] = [
+    "takeover::before_claim",
     "takeover::after_claim",
     "takeover::after_barrier",
+    "takeover::between_settles",
     "takeover::after_settle",
+    "takeover::after_create_tables",
     "takeover::before_schema_commit",
+    "takeover::after_schema_commit",
+    "takeover::before_roll_forward",
     "replica::before_graph_commit",
+    "replica::after_graph_commit",
+    "replica::before_build",
     "replica::before_swap",
+    "takeover::after_roll_forward",
 ];
-const REPLICA_POINTS: [&str; 2] = ["replica::before_graph_commit", "replica::before_swap"];
+/// Before and after each durable step of a replica's pass.
+const REPLICA_POINTS: [&str; 8] = [
+    "replica::before_read",
+    "replica::after_read",
+    "replica::before_graph_commit",
+    "replica::after_graph_commit",
+    "replica::before_build",
+    "replica::before_swap",
+    "replica::before_checkpoint",
+    "replica::after_checkpoint",
+];
 
 impl History {
     pub(crate) fn writer(&mut self) -> WriterNode {

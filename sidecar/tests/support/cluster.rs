@@ -21,6 +21,7 @@ use slipstream::writer::{
     Writer, idempotency_entry,
 };
 use tempfile::TempDir;
+use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,8 @@ pub(crate) struct TestGraph {
 pub(crate) struct WriterNode {
     pub(crate) writer: Writer,
     pub(crate) advancer: Advancer,
+    /// What a reader rings that wants a fresh state.
+    pub(crate) wake: Arc<Notify>,
     shutdown: CancellationToken,
     task: JoinHandle<Result<(), CommitError>>,
 }
@@ -134,12 +137,15 @@ impl TestGraph {
                 if let Some(optimizer) = optimizer {
                     running.optimize_by(optimizer);
                 }
+                let wake = Arc::new(Notify::new());
+                running.look_when_rung(wake.clone());
                 let shutdown = CancellationToken::new();
                 let writer = running.writer.clone();
                 let task = tokio::spawn(running.run(shutdown.clone()));
                 Ok(WriterNode {
                     writer,
                     advancer,
+                    wake,
                     shutdown,
                     task,
                 })

@@ -29,7 +29,7 @@ enum Line {
     Problem(Problem),
 }
 
-/// Reads an answer that says success so far.
+/// Reads an answer that says success so far; `committed` gets each commit as the writer wrote it.
 ///
 /// # Errors
 /// The problem that ends it, or an answer that is cut or has no commit.
@@ -37,6 +37,7 @@ pub(super) async fn receive(
     server: &Server,
     mut response: Response,
     meter: &Meter,
+    committed: &impl Fn(&str),
 ) -> Result<Answered, CliError> {
     const ACTION: &str = "read the answer of";
     let (mut commits, mut last, mut rest) = (0, None, Vec::new());
@@ -49,10 +50,11 @@ pub(super) async fn receive(
         rest.extend_from_slice(&chunk.unwrap_or_default());
         for line in whole_lines(&mut rest, is_end) {
             match serde_json::from_slice(&line) {
-                Ok(Line::Committed(committed)) => {
+                Ok(Line::Committed(commit)) => {
                     meter.add_commit();
                     commits += 1;
-                    last = Some(committed);
+                    last = Some(commit);
+                    committed(String::from_utf8_lossy(&line).trim());
                 }
                 Ok(Line::Problem(problem)) => return Err(server.problem(problem)),
                 Err(error) => return Err(server.unexpected("understand the answer of", &error.to_string())),

@@ -31,7 +31,7 @@ use self::body::RowsBody;
 use self::meter::Meter;
 use super::DEFAULT_WRITER;
 use super::error::CliError;
-use super::output::print;
+use super::output::{Output, print};
 use super::server::{Server, percent_encoded};
 use crate::schema::{Schema, TableSchema};
 
@@ -61,6 +61,9 @@ pub struct LoadArgs {
     /// Loading again with the same key gets the first answer and writes nothing
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
+    /// `json`: a line per commit, as soon as it is made
+    #[arg(long, value_enum, default_value_t)]
+    pub output: Output,
 }
 
 /// How a file of rows is written.
@@ -92,12 +95,16 @@ impl FileFormat {
     }
 }
 
-/// Loads the file and prints what was committed.
+/// Loads the file and prints what was committed: a sentence at the end, or as JSON what the writer answered, commit by commit.
 ///
 /// # Errors
 /// When the file cannot be read or the writer refuses it. Without `chunk_rows` nothing was changed then; with it, the
 /// commits that the error counts stand.
 pub async fn run(args: LoadArgs) -> Result<(), CliError> {
+    load(args, print).await
+}
+
+async fn load(args: LoadArgs, print: impl Fn(&str)) -> Result<(), CliError> {
     let server = Server::new(&args.writer, "--writer")?;
     let format = args.format.map_or_else(|| FileFormat::of(&args.file), Ok)?;
     let table = table_schema(&server, &args.table).await?;
@@ -107,7 +114,13 @@ pub async fn run(args: LoadArgs) -> Result<(), CliError> {
     let bar = meter::bar(body.bytes);
 
     let started = Instant::now();
-    let sent = send(&server, &args, body, &meter);
+    let committed = |line: &str| {
+        if args.output == Output::Json {
+            // The bar is on the same terminal.
+            bar.suspend(|| print(line));
+        }
+    };
+    let sent = send(&server, &args, body, &meter, &committed);
     tokio::pin!(sent);
     let mut redraw = tokio::time::interval(REDRAW);
     let answered = loop {
@@ -122,12 +135,14 @@ pub async fn run(args: LoadArgs) -> Result<(), CliError> {
         return Err(meter.with_commits(failure));
     }
     let answered = answered.map_err(|error| meter.with_commits(error))?;
-    print(&summary(
-        &args,
-        known_rows.unwrap_or_else(|| meter.rows()),
-        started.elapsed(),
-        &answered,
-    ));
+    if args.output == Output::Table {
+        print(&summary(
+            &args,
+            known_rows.unwrap_or_else(|| meter.rows()),
+            started.elapsed(),
+            &answered,
+        ));
+    }
     Ok(())
 }
 
@@ -145,7 +160,13 @@ async fn table_schema(server: &Server, name: &str) -> Result<Arc<TableSchema>, C
     })
 }
 
-async fn send(server: &Server, args: &LoadArgs, body: RowsBody, meter: &Meter) -> Result<Answered, CliError> {
+async fn send(
+    server: &Server,
+    args: &LoadArgs,
+    body: RowsBody,
+    meter: &Meter,
+    committed: &impl Fn(&str),
+) -> Result<Answered, CliError> {
     let mut query = Vec::new();
     query.extend(args.chunk_rows.map(|rows| format!("chunk_rows={rows}")));
     query.extend(
@@ -168,7 +189,7 @@ async fn send(server: &Server, args: &LoadArgs, body: RowsBody, meter: &Meter) -
     let response = server
         .send(request.body(reqwest::Body::wrap_stream(body.stream)))
         .await?;
-    answer::receive(server, response, meter).await
+    answer::receive(server, response, meter, committed).await
 }
 
 /// `loaded 63,212 rows into Package in 1.42 s (44,515 rows/s): seq 12, tx_id 018f…`

@@ -64,7 +64,15 @@ fn args(writer: &str, file: &tempfile::NamedTempFile) -> LoadArgs {
         chunk_rows: None,
         notes: None,
         idempotency_key: None,
+        output: Output::Table,
     }
+}
+
+/// Loads, and gives what was printed.
+async fn printed(args: LoadArgs) -> (Vec<String>, Result<(), CliError>) {
+    let lines = Mutex::new(Vec::new());
+    let loaded = load(args, |line| lines.lock().unwrap().push(line.to_owned())).await;
+    (lines.into_inner().unwrap(), loaded)
 }
 
 const COMMITTED: (StatusCode, &str) = (
@@ -173,6 +181,35 @@ async fn a_load_in_chunks_that_fails_says_how_many_stand() {
     assert!(
         error.ends_with("Fenced (HTTP 503) (2 of its chunks were committed before, and stand)"),
         "{error}"
+    );
+}
+
+#[tokio::test]
+async fn as_json_each_commit_is_a_line_as_the_writer_answered_it_those_before_a_failure_too() {
+    const FIRST: &str = r#"{"tx_id": "t-1", "seq": 5, "tables": []}"#;
+    const SECOND: &str = r#"{"tx_id": "t-2", "seq": 6, "tables": []}"#;
+    const FENCED: &str = r#"{"title": "Fenced", "status": 503}"#;
+    let ndjson = file(".ndjson", b"{}");
+    for (answered, shown, is_loaded) in [
+        (&[FIRST][..], &[FIRST][..], true),
+        (&[FIRST, SECOND, FENCED], &[FIRST, SECOND], false),
+    ] {
+        let answer: &'static str = answered.join("\n").leak();
+        let (writer, _) = fake_writer((StatusCode::OK, answer)).await;
+        let (lines, loaded) = printed(LoadArgs {
+            output: Output::Json,
+            ..args(&writer, &ndjson)
+        })
+        .await;
+        assert_eq!(lines, shown);
+        assert_eq!(loaded.is_ok(), is_loaded, "{loaded:?}");
+    }
+    let (writer, _) = fake_writer(COMMITTED).await;
+    let (lines, loaded) = printed(args(&writer, &ndjson)).await;
+    loaded.unwrap();
+    assert!(
+        lines.len() == 1 && lines[0].contains("seq 5, tx_id t-1"),
+        "{lines:?}"
     );
 }
 
