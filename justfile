@@ -70,6 +70,10 @@ e2e *args: build tools
 torture *args: build (tools "versitygw")
     "{{ debug }}/torture" "$@"
 
+# both images from the Dockerfile, its build stage included, on local bases: as root, without a registry
+images *args:
+    build/images.sh "$@"
+
 # measure the figures of docs/benchmarks.md with a release build, as the images have it: its own compile of every dependency
 bench *args: engine
     cargo build --release --locked --workspace

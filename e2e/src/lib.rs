@@ -21,6 +21,7 @@ pub mod ports;
 pub mod problem;
 pub mod report;
 pub mod scenarios;
+pub mod server_process;
 pub mod servers;
 pub mod steps;
 pub mod torture;

@@ -1,15 +1,16 @@
-//! A real S3 server and a real NATS server as processes on this machine, for `slipstream local --remote`.
+//! A real S3 server and a real NATS server on this machine, for `slipstream local --remote` and for the torture.
 //!
-//! Owns: the two processes, their ports and directories; dropping them ends them. Does not own: what is kept in them.
+//! Owns: which programs they are, their ports, directories and keys. Does not own: the processes (`server_process`), what is
+//! kept in them.
 
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use serde_yaml::Value;
 
-use crate::ports::{NoFreePorts, free_base_port, is_listening};
+use crate::ports::{NoFreePorts, free_base_port};
+use crate::server_process::ServerProcess;
 use crate::wait::{Look, TimedOut, until};
 
 const WITHIN: Duration = Duration::from_secs(30);
@@ -43,45 +44,53 @@ pub enum ServersError {
 /// The running servers.
 #[derive(Debug)]
 pub struct Servers {
-    children: [Child; 2],
-    s3_port: u16,
-    nats_port: u16,
-    is_left: bool,
+    pub s3: ServerProcess,
+    pub nats: ServerProcess,
 }
 
 impl Servers {
-    /// Starts both with their data below `directory`, and waits until they take connections. With `detached`, Ctrl-C in this
-    /// terminal does not reach them.
+    /// Starts both with their data below `directory` (`s3/`, `nats/`), and waits until they take connections. With
+    /// `detached`, Ctrl-C in this terminal does not reach them.
     ///
     /// # Errors
     /// When a program is missing, does not start or does not answer.
     pub async fn start(directory: &Path, detached: bool) -> Result<Self, ServersError> {
-        let (versitygw, nats) = (versitygw()?, nats_server()?);
+        let (versitygw, nats_server) = (versitygw()?, nats_server()?);
         let base = free_base_port()?;
         let (s3_port, nats_port) = (base, base + 1);
         let [buckets, streams] = ["s3", "nats"].map(|name| directory.join(name));
         for path in [&buckets.join(BUCKET), &streams] {
             std::fs::create_dir_all(path).map_err(system(format!("make {}", path.display())))?;
         }
-        let mut s3 = Command::new(versitygw);
+        let mut s3 = server(&versitygw, detached);
         s3.args(["--port", &format!("127.0.0.1:{s3_port}"), "posix"])
             .arg(&buckets);
         s3.env("ROOT_ACCESS_KEY", KEYS[0].1)
             .env("ROOT_SECRET_KEY", KEYS[1].1);
-        let mut bus = Command::new(nats);
-        bus.args(["-js", "-a", "127.0.0.1", "-p", &nats_port.to_string(), "-sd"])
+        let mut nats = server(&nats_server, detached);
+        nats.args(["-js", "-a", "127.0.0.1", "-p", &nats_port.to_string(), "-sd"])
             .arg(&streams);
-        let mut servers = Self {
-            children: [
-                spawn(s3, detached, "the S3 server")?,
-                spawn(bus, detached, "the NATS server")?,
-            ],
-            s3_port,
-            nats_port,
-            is_left: false,
+        let servers = Self {
+            s3: ServerProcess::start("the S3 server", s3, s3_port, detached)?,
+            nats: ServerProcess::start("the NATS server", nats, nats_port, detached)?,
         };
         servers.wait().await?;
         Ok(servers)
+    }
+
+    /// Waits until both take connections.
+    ///
+    /// # Errors
+    /// When one does not in time.
+    pub async fn wait(&self) -> Result<(), ServersError> {
+        until("the S3 and NATS servers", WITHIN, async || {
+            match [&self.s3, &self.nats].into_iter().find(|one| !one.is_listening()) {
+                None => Look::Found(()),
+                Some(one) => Look::NotYet(format!("nobody listens on port {}", one.port())),
+            }
+        })
+        .await?;
+        Ok(())
     }
 
     /// Environment that gives a process the keys.
@@ -92,10 +101,15 @@ impl Servers {
 
     /// Where the S3 server answers.
     pub fn s3_endpoint(&self) -> String {
-        format!("http://127.0.0.1:{}", self.s3_port)
+        format!("http://127.0.0.1:{}", self.s3.port())
     }
 
-    /// The root of the graph whose resource [`Servers::name_in`] rewrote.
+    /// Where the NATS server answers.
+    pub fn nats_url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.nats.port())
+    }
+
+    /// The root of the graph that is kept in them.
     pub fn root_uri(&self) -> String {
         format!("s3://{BUCKET}/demo")
     }
@@ -112,7 +126,7 @@ impl Servers {
             detail: error.to_string(),
         };
         let mut document: Value = serde_yaml::from_str(&text).map_err(bad)?;
-        let nats = Value::from(format!("nats://127.0.0.1:{}", self.nats_port));
+        let nats = Value::from(self.nats_url());
         document["spec"]["storage"]["uri"] = Value::from(self.root_uri());
         document["spec"]["storage"]["endpoint"] = Value::from(self.s3_endpoint());
         document["spec"]["events"]["nats"] =
@@ -123,52 +137,28 @@ impl Servers {
 
     /// Lets them run on when this value is dropped.
     pub fn leave_running(&mut self) {
-        self.is_left = true;
+        self.s3.leave_running();
+        self.nats.leave_running();
     }
 
     /// Their process ids: S3, NATS.
     pub fn pids(&self) -> [u32; 2] {
-        [self.children[0].id(), self.children[1].id()]
-    }
-
-    async fn wait(&mut self) -> Result<(), ServersError> {
-        let ports = [self.s3_port, self.nats_port];
-        until("the S3 and NATS servers", WITHIN, async || {
-            match ports.iter().find(|port| !is_listening(**port)) {
-                None => Look::Found(()),
-                Some(port) => Look::NotYet(format!("nobody listens on port {port}")),
-            }
-        })
-        .await?;
-        Ok(())
+        [self.s3.pid(), self.nats.pid()]
     }
 }
 
-impl Drop for Servers {
-    fn drop(&mut self) {
-        if self.is_left {
-            return;
-        }
-        for child in &mut self.children {
-            // One that has ended already needs no signal.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-    }
-}
-
-fn spawn(mut command: Command, detached: bool, what: &str) -> Result<Child, ServersError> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
+/// Unless it is to go on alone, a server ends with this program, however that ends.
+fn server(program: &Path, detached: bool) -> Command {
     if detached {
-        command.process_group(0);
+        return Command::new(program);
     }
-    command.spawn().map_err(system(format!("start {what}")))
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
+    command
 }
 
-fn system(doing: String) -> impl FnOnce(std::io::Error) -> ServersError {
+/// For `map_err`: what was being done.
+pub(crate) fn system(doing: String) -> impl FnOnce(std::io::Error) -> ServersError {
     move |source| ServersError::System { doing, source }
 }
 

@@ -1,8 +1,9 @@
-//! The torture in small: a few crash points of each stage, random kills, zombies, consistency, soak. `./justw torture` does all of it.
+//! The torture in small: a few crash points of each stage, random kills, zombies, damage, consistency, soak. `./justw torture` does all of it.
 
 use slipstream_e2e::local_process::find_binary;
+use slipstream_e2e::torture::consistency::Failing;
 use slipstream_e2e::torture::{
-    Options, PartReport, TortureError, consistency, matrix, random_kills, soak, zombies,
+    Options, PartReport, TortureError, consistency, damage, matrix, random_kills, soak, zombies,
 };
 use tokio::sync::Mutex;
 
@@ -53,10 +54,30 @@ async fn a_stopped_writer_that_goes_on_after_another_took_over_changes_nothing()
 }
 
 #[tokio::test]
+async fn what_is_damaged_heals_or_is_refused_by_name() {
+    let _turn = TURN.lock().await;
+    let directory = tempfile::tempdir().unwrap();
+    passed(damage::run(&options(&directory)).await, directory);
+}
+
+#[tokio::test]
 async fn every_answer_beside_failures_is_one_that_the_protocol_allows() {
     let _turn = TURN.lock().await;
     let directory = tempfile::tempdir().unwrap();
-    passed(consistency::run(&options(&directory)).await, directory);
+    passed(
+        consistency::run(&options(&directory), Failing::Nodes).await,
+        directory,
+    );
+}
+
+#[tokio::test]
+async fn every_answer_beside_failing_servers_is_one_that_the_protocol_allows() {
+    let _turn = TURN.lock().await;
+    let directory = tempfile::tempdir().unwrap();
+    passed(
+        consistency::run(&options(&directory), Failing::Servers).await,
+        directory,
+    );
 }
 
 #[tokio::test]

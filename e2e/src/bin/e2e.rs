@@ -1,5 +1,5 @@
 //! The scenarios on a real cluster: brings it up or uses one that runs, installs images and chart, plays one scenario after
-//! the other, and ends with a table of what held and what was measured.
+//! the other, those that mostly wait beside them, and ends with a table of what held and what was measured.
 //!
 //! ```text
 //! this program ─> Cluster::up or attach ─> itself again, inside the cluster's network ─> Stage ─> scenarios ─> table
@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use slipstream_e2e::cluster::{Cluster, ClusterError, Place};
 use slipstream_e2e::report::{seconds, small_table};
-use slipstream_e2e::scenarios::{Played, Scenario, Stage};
+use slipstream_e2e::scenarios::{Played, Programme, Scenario, Stage};
 
 /// Plays scenarios on a real Kubernetes cluster that it starts by itself
 #[derive(Debug, Parser)]
@@ -105,6 +105,8 @@ async fn run(args: &Args) -> anyhow::Result<bool> {
 }
 
 async fn inside(cluster: &Cluster) -> anyhow::Result<bool> {
+    // Here: the first time they take Debian's packages, and from inside there is no way out of this machine.
+    cluster.install_images().await?;
     let program = std::env::current_exe().context("failed to find this program's own path")?;
     let status = cluster
         .inside(&program)
@@ -129,10 +131,7 @@ async fn play(args: &Args) -> anyhow::Result<bool> {
     } else {
         args.only.clone()
     };
-    let mut played = Vec::new();
-    for scenario in scenarios {
-        played.push(scenario.play(&stage, args.keep).await);
-    }
+    let played = play_all(&Programme::of(&scenarios), &stage, args.keep).await;
     println!(
         "\n{}\n{} scenarios in {}",
         table(&played),
@@ -152,6 +151,24 @@ async fn play(args: &Args) -> anyhow::Result<bool> {
         );
     }
     Ok(failed.is_empty())
+}
+
+async fn play_all(programme: &Programme, stage: &Stage, keep: bool) -> Vec<Played> {
+    let (mut played, meanwhile) = tokio::join!(
+        play_in_turn(&programme.beside, stage, keep),
+        play_in_turn(&programme.meanwhile, stage, keep)
+    );
+    played.extend(meanwhile);
+    played.extend(play_in_turn(&programme.afterwards, stage, keep).await);
+    played
+}
+
+async fn play_in_turn(scenarios: &[Scenario], stage: &Stage, keep: bool) -> Vec<Played> {
+    let mut played = Vec::new();
+    for scenario in scenarios {
+        played.push(scenario.play(stage, keep).await);
+    }
+    played
 }
 
 fn table(played: &[Played]) -> String {

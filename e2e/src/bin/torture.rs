@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::{Parser, ValueEnum};
 use rand::Rng as _;
+use tokio::signal::unix::{SignalKind, signal};
 
 use slipstream_e2e::local_process::find_binary;
+use slipstream_e2e::torture::consistency::Failing;
 use slipstream_e2e::torture::{self, Options, PartReport, TortureError};
 
 /// A part of the torture.
@@ -26,6 +28,8 @@ enum Part {
     Damage,
     /// Random reads and writes beside failures; a checker judges everything that clients saw
     Consistency,
+    /// The same beside an S3 server, a NATS server and disks that fail
+    Servers,
     /// Half an hour of writes beside the background work: memory, files, bucket and latencies must stay flat
     Soak,
 }
@@ -91,7 +95,11 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     let started = Instant::now();
     let mut failures = 0;
     for part in parts {
-        let report = torture_by(part, &options).await?;
+        // Dropped, a part ends its processes and takes its disks away.
+        let report = tokio::select! {
+            report = torture_by(part, &options) => report?,
+            asked = asked_to_end() => bail!("ended by {}", asked?),
+        };
         report.print();
         failures += report.failures.len();
     }
@@ -108,13 +116,22 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     Ok(failures == 0)
 }
 
+async fn asked_to_end() -> anyhow::Result<&'static str> {
+    let mut terminated = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    tokio::select! {
+        pressed = tokio::signal::ctrl_c() => pressed.map(|()| "Ctrl-C").context("failed to listen for Ctrl-C"),
+        _ = terminated.recv() => Ok("SIGTERM"),
+    }
+}
+
 async fn torture_by(part: Part, options: &Options) -> Result<PartReport, TortureError> {
     match part {
         Part::Matrix => torture::matrix::run(options).await,
         Part::Kills => torture::random_kills::run(options).await,
         Part::Zombies => torture::zombies::run(options).await,
         Part::Damage => torture::damage::run(options).await,
-        Part::Consistency => torture::consistency::run(options).await,
+        Part::Consistency => torture::consistency::run(options, Failing::Nodes).await,
+        Part::Servers => torture::consistency::run(options, Failing::Servers).await,
         Part::Soak => torture::soak::run(options).await,
     }
 }

@@ -148,7 +148,16 @@ impl Cluster {
     /// # Errors
     /// When one does not get ready.
     pub async fn install_backends(&self) -> Result<Backends, ClusterError> {
-        backends::install(self).await
+        backends::install(self, backends::SHARED).await
+    }
+
+    /// Starts a second pair in a namespace of its own, which is made: for whoever takes them away. What their S3 server
+    /// keeps stays on the node when the namespace goes.
+    ///
+    /// # Errors
+    /// As [`Cluster::install_backends`].
+    pub async fn install_backends_in(&self, namespace: &str) -> Result<Backends, ClusterError> {
+        backends::install(self, namespace).await
     }
 
     async fn start(&self) -> Result<(), ClusterError> {

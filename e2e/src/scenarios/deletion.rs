@@ -1,9 +1,10 @@
 //! A graph is deleted: its objects go, what lives outside the cluster goes, and its data stays unless the resource says so.
+//! Once in the background, and once in the foreground, where the garbage collector takes what is owned while the cleaning has yet to run.
 
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
-use k8s_openapi::api::core::v1::{ConfigMap, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Service, ServiceAccount};
 use serde_json::json;
 
 use super::{GRAPH, ScenarioError, Scene};
@@ -28,7 +29,7 @@ pub(super) async fn run(scene: &mut Scene<'_>) -> Result<(), ScenarioError> {
     let prefix = format!("{}_{GRAPH}_", space.namespace);
     let before = consumers(&backends, &prefix).await?;
     expect_equal("JetStream consumers of one replica", &before.len(), &1)?;
-    let took = delete(&space).await?;
+    let took = delete(&space, "background").await?;
     expect_equal(
         "JetStream consumers after the deletion",
         &consumers(&backends, &prefix).await?,
@@ -62,7 +63,11 @@ pub(super) async fn run(scene: &mut Scene<'_>) -> Result<(), ScenarioError> {
     )?;
     scene.passed("made anew over the kept data: all items are there");
 
-    delete(&space).await?;
+    let took = delete(&space, "foreground").await?;
+    scene.figure(
+        "graph and data deleted in the foreground, all of its objects gone",
+        seconds(took),
+    );
     let mut left = Vec::new();
     for directory in ["commits", "lance", "replicas", "kuzu-snapshots"] {
         left.extend(bucket.list(directory).await?);
@@ -72,14 +77,17 @@ pub(super) async fn run(scene: &mut Scene<'_>) -> Result<(), ScenarioError> {
         &left,
         &Vec::new(),
     )?;
-    scene.passed("Delete: nothing stays in the store");
+    scene.passed("Delete, in the foreground: nothing stays in the store");
     Ok(())
 }
 
 /// Deletes the resource and waits until all of its objects are gone.
-async fn delete(space: &Space) -> Result<Duration, ScenarioError> {
+async fn delete(space: &Space, cascade: &str) -> Result<Duration, ScenarioError> {
     let began = Instant::now();
-    space.kubectl(&["delete", "rgdb", GRAPH, "--timeout=90s"]).await?;
+    let cascade = format!("--cascade={cascade}");
+    space
+        .kubectl(&["delete", "rgdb", GRAPH, &cascade, "--timeout=90s"])
+        .await?;
     until_every(
         LOOK,
         "all objects of the graph to be gone",
@@ -124,6 +132,11 @@ pub(super) async fn left(space: &Space) -> Result<Vec<String>, ScenarioError> {
     let list = space.api::<ConfigMap>().list(&selector).await?;
     note(
         "ConfigMap",
+        list.items.iter().map(|object| names(&object.metadata)).collect(),
+    );
+    let list = space.api::<ServiceAccount>().list(&selector).await?;
+    note(
+        "ServiceAccount",
         list.items.iter().map(|object| names(&object.metadata)).collect(),
     );
     for role in [Role::Writer, Role::Replica] {

@@ -41,7 +41,9 @@ pub(super) async fn run(scene: &mut Scene<'_>) -> Result<(), ScenarioError> {
             &columns,
         )?;
     }
-    println!("{}", columns.trim_end());
+    for row in columns.lines() {
+        scene.say(row);
+    }
 
     space.wait_services(NAME, true).await?;
     let model = Debian::read(&stage.example)?;

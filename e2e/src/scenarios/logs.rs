@@ -87,7 +87,7 @@ pub(super) async fn remove_spaces(scene: &Scene<'_>) {
             "--ignore-not-found",
         ];
         if let Err(error) = space.cluster.kubectl(args).await {
-            println!("  ! {error}");
+            scene.say(format!("! {error}"));
         }
     }
 }

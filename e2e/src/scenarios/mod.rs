@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bin/e2e ─> Stage (cluster, backends, images, chart) ─> play ─> Scene (a namespace) ─> one scenario
-//!                                                          └──> on failure: logs of operator and pods
+//!        └─> Programme (who plays when)                     └──> on failure: logs of operator and pods
 //! ```
 //!
 //! Owns: what is done to the cluster and what must hold then. Does not own: how the cluster runs (`cluster`), how the
@@ -29,6 +29,7 @@ mod operator_killed;
 mod operator_killed_deleting;
 mod operator_process;
 mod outage;
+mod programme;
 mod pvc_grows;
 mod replica_deleted;
 mod rolling;
@@ -45,6 +46,7 @@ mod writer_killed;
 use std::time::{Duration, Instant};
 
 pub use error::ScenarioError;
+pub use programme::Programme;
 pub use scene::{GRAPH, Scene};
 pub use stage::Stage;
 
@@ -91,34 +93,6 @@ pub struct Played {
 }
 
 impl Scenario {
-    /// All, in the order they are played.
-    pub const ALL: [Self; 24] = [
-        Self::Install,
-        Self::Scale,
-        Self::Hpa,
-        Self::WriterKilled,
-        Self::ReplicaDeleted,
-        Self::Frozen,
-        Self::OperatorKilled,
-        Self::OperatorKilledDeleting,
-        Self::TwoOperators,
-        Self::BadResources,
-        Self::ChartUpgrade,
-        Self::TwoGraphs,
-        Self::UserContainer,
-        Self::HotCadence,
-        Self::Background,
-        Self::Rolling,
-        Self::PvcGrows,
-        Self::Suspend,
-        Self::Traces,
-        Self::Deletion,
-        Self::Namespaced,
-        Self::NamespaceDeleted,
-        Self::Outage,
-        Self::Figures,
-    ];
-
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
@@ -220,10 +194,12 @@ impl Scenario {
         }
         played.took = started.elapsed();
         let mark = if played.failure.is_none() { "✓" } else { "✗" };
-        println!("{mark} {} [{}]", self.name(), crate::report::seconds(played.took));
+        let mut end = format!("{mark} {} [{}]", self.name(), crate::report::seconds(played.took));
         if let Some(failure) = &played.failure {
-            println!("{failure}");
+            end = format!("{end}\n{failure}");
         }
+        // At once, so that no line of a scenario beside this one gets in between.
+        println!("{end}");
         played
     }
 

@@ -1,5 +1,5 @@
 //! The S3 server, and then the NATS server, is gone for a minute: reads go on, the status says what is wrong, and nobody
-//! has to do anything afterwards.
+//! has to do anything afterwards. Both servers are this scenario's own, so that others play meanwhile: it mostly waits.
 
 use std::time::{Duration, Instant};
 
@@ -13,6 +13,7 @@ use crate::objects::processes::{Frozen, Processes};
 use crate::objects::reader::LoopingReader;
 use crate::objects::ready::{LOOK, START, condition};
 use crate::objects::small_graph::{COUNT, items};
+use crate::objects::{SmallGraph, Space};
 use crate::report::{cut, seconds};
 use crate::steps::{expect, expect_equal};
 use crate::wait::{Look, until_every};
@@ -23,27 +24,30 @@ const OUTAGE: Duration = Duration::from_secs(60);
 const HANGS: Duration = Duration::from_secs(30);
 /// Any of these words in Degraded means the store.
 const STORE: &[&str] = &["s3", "store"];
+/// Or events.
+const EVENTS: &[&str] = &["nats", "jetstream", "event"];
 /// For the status to say so.
 const SAID_WITHIN: Duration = Duration::from_secs(45);
 const RECOVERS: Duration = Duration::from_secs(90);
 
 pub(super) async fn run(scene: &mut Scene<'_>) -> Result<(), ScenarioError> {
-    let graph = scene.small_graph(2).with_nats(&scene.stage.backends);
-    scene.start(&graph, 2).await?;
+    let (backends, servers) = scene.own_backends().await?;
     let space = scene.space.clone();
+    let graph = SmallGraph::new(&backends, &space.namespace, GRAPH, 2).with_nats(&backends);
+    scene.start(&graph, 2).await?;
     let reader = LoopingReader::start(space.readers(GRAPH).await?);
     reader.wait_answers(5, START).await?;
     space.writer(GRAPH).await?.commit(&items(0..10)).await?;
 
-    gone(scene, &reader, "s3", STORE).await?;
+    gone(scene, &servers, &reader, "s3", STORE).await?;
     commit_and_follow(scene, 10..20).await?;
     scene.passed("S3 is back: commits and replicas go on");
 
-    hangs(scene, &reader).await?;
+    hangs(scene, &servers, &reader).await?;
     commit_and_follow(scene, 20..30).await?;
     scene.passed("S3 answers again: commits and replicas go on");
 
-    gone(scene, &reader, "nats", &["nats", "jetstream", "event"]).await?;
+    gone(scene, &servers, &reader, "nats", EVENTS).await?;
     commit_and_follow(scene, 30..40).await?;
     scene.passed("NATS is back: commits and replicas go on");
     expect_equal("restarts", &space.restarts(GRAPH).await?, &0)?;
@@ -55,10 +59,9 @@ pub(super) async fn run(scene: &mut Scene<'_>) -> Result<(), ScenarioError> {
 }
 
 /// The S3 server takes connections and answers nothing: worse than being gone, because every request waits.
-async fn hangs(scene: &mut Scene<'_>, reader: &LoopingReader) -> Result<(), ScenarioError> {
-    let backends = scene.stage.backends_space();
+async fn hangs(scene: &mut Scene<'_>, servers: &Space, reader: &LoopingReader) -> Result<(), ScenarioError> {
     let selector = ListParams::default().labels("app=s3");
-    let pods = backends.api::<Pod>().list(&selector).await?.items;
+    let pods = servers.api::<Pod>().list(&selector).await?.items;
     let running = pods.iter().find(|pod| container_id(pod, "s3").is_some());
     let pod =
         running.ok_or_else(|| ScenarioError::wrong("pods of the S3 server", "one that runs", "none"))?;
@@ -76,20 +79,20 @@ async fn hangs(scene: &mut Scene<'_>, reader: &LoopingReader) -> Result<(), Scen
 /// Takes a backend away for its time, and brings it back whatever happened meanwhile.
 async fn gone(
     scene: &mut Scene<'_>,
+    servers: &Space,
     reader: &LoopingReader,
     backend: &str,
     words: &[&str],
 ) -> Result<(), ScenarioError> {
-    let backends = scene.stage.backends_space();
     let began = Instant::now();
-    backends
+    servers
         .kubectl(&["scale", "deployment", backend, "--replicas=0"])
         .await?;
     let outcome = meanwhile(scene, reader, backend, words, began).await;
-    backends
+    servers
         .kubectl(&["scale", "deployment", backend, "--replicas=1"])
         .await?;
-    backends
+    servers
         .kubectl(&["rollout", "status", "deployment", backend, "--timeout=60s"])
         .await?;
     outcome?;

@@ -1,8 +1,10 @@
 //! One scenario being played: its namespaces, what it says, what it measures.
 
+use std::fmt::Display;
 use std::time::{Duration, Instant};
 
 use super::{ScenarioError, Stage};
+use crate::cluster::Backends;
 use crate::objects::bucket::Bucket;
 use crate::objects::ready::START;
 use crate::objects::{SmallGraph, Space, small_graph};
@@ -14,6 +16,8 @@ pub const GRAPH: &str = "graph";
 /// What a scenario acts in.
 pub struct Scene<'a> {
     pub stage: &'a Stage,
+    /// The scenario's name.
+    name: &'static str,
     /// The scenario's own namespace.
     pub space: Space,
     /// Further namespaces.
@@ -27,9 +31,10 @@ impl<'a> Scene<'a> {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub async fn open(stage: &'a Stage, name: &str) -> Result<Self, ScenarioError> {
+    pub async fn open(stage: &'a Stage, name: &'static str) -> Result<Self, ScenarioError> {
         Ok(Self {
             stage,
+            name,
             space: stage.space(&name.replace('_', "-")).await?,
             more: Vec::new(),
             started: Instant::now(),
@@ -47,15 +52,35 @@ impl<'a> Scene<'a> {
         Ok(space)
     }
 
+    /// An S3 server and a NATS server that the scenario may take away, and the namespace where they run.
+    ///
+    /// # Errors
+    /// When one does not get ready.
+    pub async fn own_backends(&mut self) -> Result<(Backends, Space), ScenarioError> {
+        let stage = self.stage;
+        let namespace = format!("backends-of-{}", self.space.namespace);
+        let space = Space::existing(&stage.cluster, &stage.client, &namespace);
+        // Noted first: what is half made must be removed as well.
+        self.more.push(space.clone());
+        let backends = stage.cluster.install_backends_in(&namespace).await?;
+        Ok((backends, space))
+    }
+
+    /// Prints a line, with the scenario's name: another one may be playing beside it.
+    pub fn say(&self, line: impl Display) {
+        println!("  {} {line}", self.name);
+    }
+
     /// Says what has just been verified.
     pub fn passed(&self, line: impl AsRef<str>) {
-        println!("  · {} [{}]", line.as_ref(), seconds(self.started.elapsed()));
+        let elapsed = seconds(self.started.elapsed());
+        self.say(format!("· {} [{elapsed}]", line.as_ref()));
     }
 
     /// Notes what was measured, with its unit.
     pub fn figure(&mut self, name: impl Into<String>, value: impl Into<String>) {
         let (name, value) = (name.into(), value.into());
-        println!("  = {name}: {value}");
+        self.say(format!("= {name}: {value}"));
         self.figures.push((name, value));
     }
 

@@ -4,7 +4,8 @@
 //! bin/torture ─> run(Part) ─┬─> matrix ─────── SIGKILL at every fail point of the sidecar
 //!                           ├─> random_kills ─ SIGKILL at random moments
 //!                           ├─> zombies ────── SIGSTOP, another writer takes over, SIGCONT
-//!                           ├─> consistency ── every answer beside all kinds of faults, judged (`history`, `checker`)
+//!                           ├─> damage ─────── files cut off, changed, missing
+//!                           ├─> consistency ── every answer beside faults of nodes, or of servers and disks, judged (`history`, `checker`)
 //!                           └─> soak ───────── a steady load beside the background work: nothing may grow
 //!      all of them ─> harness ── a graph's directories, writers and replicas as processes (`node_process`)
 //!                  ├> workload ─ clients that write and note every answer, readers that look for half a commit
@@ -33,6 +34,8 @@ pub mod reads;
 pub mod report;
 mod requests;
 pub mod running;
+mod slow_link;
+mod small_disk;
 pub mod soak;
 pub mod workload;
 pub mod zombies;

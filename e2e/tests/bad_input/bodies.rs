@@ -8,7 +8,7 @@ use parquet::arrow::ArrowWriter;
 use serde_json::json;
 use slipstream_e2e::client::{ARROW_STREAM, NDJSON, PARQUET};
 
-use crate::case::{Case, NOWHERE, Place, at, malformed, refused, rows};
+use crate::case::{Case, NOWHERE, Place, Request, at, malformed, refused, rows};
 
 pub(crate) fn bodies() -> Vec<Case> {
     let item = |row, column| at(None, "Item", row, column);
@@ -124,6 +124,15 @@ pub(crate) fn bodies() -> Vec<Case> {
             rows("Item", NDJSON, ""),
             of_body,
             &["at least one row"],
+        ),
+        malformed(
+            "idempotency key that is not ASCII",
+            Request::KeyedRows {
+                key: "schlüssel",
+                body: "{\"id\": \"a\"}\n",
+            },
+            NOWHERE,
+            &["Idempotency-Key", "ASCII"],
         ),
         Case {
             name: "rows for an unknown table",

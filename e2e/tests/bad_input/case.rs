@@ -20,7 +20,18 @@ pub(crate) enum Request {
         content_type: &'static str,
         body: Vec<u8>,
     },
+    /// Rows of `Item` as NDJSON with an idempotency key.
+    KeyedRows {
+        key: &'static str,
+        body: &'static str,
+    },
     Query(&'static str),
+    /// A query with one parameter, an integer.
+    QueryWith {
+        text: &'static str,
+        name: &'static str,
+        value: u64,
+    },
 }
 
 /// What the problem document must name, and what it must not.

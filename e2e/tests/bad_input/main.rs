@@ -17,7 +17,7 @@ use case::{Case, NOWHERE, Place, Request, rows, upsert};
 use small_graph::SmallGraph;
 use transactions::transactions;
 
-/// What no query may do, on any node.
+/// What no query may do or carry, on any node.
 fn queries() -> Vec<Case> {
     let forbidden = |name, text| Case {
         name,
@@ -44,6 +44,18 @@ fn queries() -> Vec<Case> {
         forbidden("deleting query", "MATCH (i:Item) DETACH DELETE i"),
         forbidden("second statement", "RETURN 1; CREATE (:Item {id: 'intruder'})"),
         forbidden("settings", "CALL threads=1"),
+        Case {
+            name: "parameter beyond int64",
+            request: Request::QueryWith {
+                text: "MATCH (i:Item) WHERE i.size = $size RETURN i.id",
+                name: "size",
+                value: 1 << 63,
+            },
+            status: 400,
+            slug: "query-failed",
+            place: NOWHERE,
+            says: vec!["parameter size", "9223372036854775808"],
+        },
     ]
 }
 
@@ -158,6 +170,16 @@ async fn send(node: &Node, request: &Request) -> Result<Value, ClientError> {
             let loaded: Result<CommitAnswer, _> = node.load(table, content_type, body.clone()).await;
             loaded.map(|answer| json!(answer.seq))
         }
+        Request::KeyedRows { key, body } => {
+            let loaded = node
+                .load_keyed("Item", NDJSON, key, body.as_bytes().to_vec())
+                .await;
+            loaded.map(|answer| json!(answer.seq))
+        }
+        Request::QueryWith { text, name, value } => node
+            .query(&Query::new(text).param(name, *value))
+            .await
+            .map(|answer| json!(answer.rows)),
         Request::Query(text) => node
             .query(&Query::new(text))
             .await

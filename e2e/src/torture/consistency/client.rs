@@ -14,7 +14,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::faults::Nodes;
+use super::cast::Nodes;
 use crate::client::{Answer, ClientError, CommitAnswer, Node, Query};
 use crate::torture::checker::state::{Change, State, Transaction, link_key};
 use crate::torture::history::{Floor, ReadOp, Recorder, WriteOp, WriteOutcome};

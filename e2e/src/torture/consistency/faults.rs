@@ -5,23 +5,19 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use rand::rngs::StdRng;
-use rand::seq::{IndexedRandom as _, SliceRandom as _};
+use rand::seq::SliceRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::time::sleep;
 
+use super::backends::{Backends, Blow};
+use super::cast::Cast;
 use super::client::Shared;
-use crate::client::Node;
 use crate::torture::TortureError;
-use crate::torture::harness::{Harness, NodeProcess, READY_WITHIN};
+use crate::torture::harness::{Harness, NodeProcess};
 
-const REPLICAS: usize = 2;
-/// Names of writers, used in turns.
-const WRITERS: [&str; 2] = ["writer-a", "writer-b"];
 /// Longest pause of a process, and longest rest between two faults.
 const PAUSE_MS: u64 = 4_000;
 const REST_MS: u64 = 2_500;
-/// How long a fenced writer may take to end.
-const END_WITHIN: Duration = Duration::from_secs(60);
 
 /// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,10 +34,15 @@ pub(super) enum Fault {
     /// Another writer takes over while the first works.
     Usurp,
     KillAll,
+    /// A server or a disk fails.
+    Server(Blow),
+    /// All nodes and all servers are killed, and started again at once.
+    PowerCut,
 }
 
 impl Fault {
-    const ALL: [Self; 8] = [
+    /// Without servers.
+    const OF_NODES: [Self; 8] = [
         Self::KillWriter,
         Self::KillReplica,
         Self::LoseReplica,
@@ -51,6 +52,8 @@ impl Fault {
         Self::Usurp,
         Self::KillAll,
     ];
+    /// What nodes suffer beside the servers' faults: takeovers and builds over a real store.
+    const BESIDE_SERVERS: [Self; 4] = [Self::KillWriter, Self::KillReplica, Self::Zombie, Self::PowerCut];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -62,120 +65,19 @@ impl Fault {
             Self::Zombie => "writer paused, replaced, continued",
             Self::Usurp => "writer replaced while it works",
             Self::KillAll => "all processes killed",
-        }
-    }
-}
-
-/// Where clients find the graph.
-#[derive(Debug, Clone)]
-pub(super) struct Nodes {
-    /// The newest last.
-    writers: Vec<Node>,
-    replicas: Vec<Node>,
-}
-
-impl Nodes {
-    /// Everybody who may answer a read.
-    pub(super) fn all(&self) -> Vec<Node> {
-        self.writers.iter().chain(&self.replicas).cloned().collect()
-    }
-
-    pub(super) fn any(&self, random: &mut StdRng) -> Node {
-        let all = self.all();
-        all.choose(random).cloned().unwrap_or_else(|| self.writer())
-    }
-
-    /// The newest writer.
-    pub(super) fn writer(&self) -> Node {
-        self.writers[self.writers.len() - 1].clone()
-    }
-
-    /// The newest writer, or now and then one that may be fenced.
-    pub(super) fn any_writer(&self, random: &mut StdRng) -> Node {
-        match random.random_bool(0.2) {
-            true => self
-                .writers
-                .choose(random)
-                .cloned()
-                .unwrap_or_else(|| self.writer()),
-            false => self.writer(),
-        }
-    }
-}
-
-/// The processes of the graph.
-#[derive(Debug)]
-pub(super) struct Cast {
-    writer: NodeProcess,
-    /// A fenced writer that still runs.
-    older: Option<NodeProcess>,
-    replicas: Vec<NodeProcess>,
-    turn: usize,
-}
-
-impl Cast {
-    /// A writer and its replicas, ready.
-    pub(super) async fn start(harness: &Harness) -> Result<Self, TortureError> {
-        let mut writer = harness.start_writer(WRITERS[0])?;
-        writer.wait_ready(READY_WITHIN).await?;
-        let mut replicas = Vec::new();
-        for number in 1..=REPLICAS {
-            replicas.push(harness.start_replica(&format!("replica-{number}"))?);
-        }
-        for replica in &mut replicas {
-            replica.wait_ready(READY_WITHIN).await?;
-        }
-        Ok(Self {
-            writer,
-            older: None,
-            replicas,
-            turn: 0,
-        })
-    }
-
-    pub(super) fn nodes(&self) -> Nodes {
-        let writers = self.older.iter().chain([&self.writer]);
-        Nodes {
-            writers: writers.map(NodeProcess::node).collect(),
-            replicas: self.replicas.iter().map(NodeProcess::node).collect(),
+            Self::Server(blow) => blow.name(),
+            Self::PowerCut => "all nodes and servers killed",
         }
     }
 
-    /// Waits until everybody is ready and holds the newest commit.
-    pub(super) async fn heal(&mut self, harness: &Harness, shared: &Shared) -> Result<(), TortureError> {
-        self.end_older(harness, shared).await?;
-        self.writer.wait_ready(READY_WITHIN).await?;
-        let head = self.writer.node().status().await?.head.seq;
-        for replica in &mut self.replicas {
-            replica.wait_ready(READY_WITHIN).await?;
-            replica.wait_seq(head, READY_WITHIN).await?;
-        }
-        Ok(())
-    }
-
-    /// Starts the other writer; the one before stays as it is.
-    async fn replace_writer(&mut self, harness: &Harness, shared: &Shared) -> Result<(), TortureError> {
-        self.turn += 1;
-        let mut fresh = harness.start_writer(WRITERS[self.turn % WRITERS.len()])?;
-        fresh.wait_ready(READY_WITHIN).await?;
-        self.older = Some(std::mem::replace(&mut self.writer, fresh));
-        shared.set_nodes(self.nodes());
-        Ok(())
-    }
-
-    /// A fenced writer must end by itself, and say so by its exit status.
-    async fn end_older(&mut self, _harness: &Harness, shared: &Shared) -> Result<(), TortureError> {
-        let Some(mut older) = self.older.take() else {
-            return Ok(());
-        };
-        let status = older.wait_ended(END_WITHIN).await?;
-        shared.set_nodes(self.nodes());
-        match status.success() {
-            true => Err(TortureError::NotReached(format!(
-                "{}, fenced, ended as if all were well",
-                older.spec.name
-            ))),
-            false => Ok(()),
+    /// What can happen: to nodes alone, or to the servers as well.
+    fn all(backends: Option<&Backends>) -> Vec<Self> {
+        match backends {
+            None => Self::OF_NODES.to_vec(),
+            Some(backends) => {
+                let blows = backends.blows().into_iter().map(Self::Server);
+                blows.chain(Self::BESIDE_SERVERS).collect()
+            }
         }
     }
 }
@@ -196,9 +98,13 @@ impl Faults {
     }
 
     /// One fault after the other until the run is over.
+    ///
+    /// # Errors
+    /// When the graph does not become whole again; says after which fault.
     pub(super) async fn run(
         &mut self,
         cast: &mut Cast,
+        backends: &mut Option<Backends>,
         harness: &Harness,
         shared: &Shared,
     ) -> Result<(), TortureError> {
@@ -206,11 +112,13 @@ impl Faults {
         while !shared.is_over() {
             sleep(Duration::from_millis(self.random.random_range(200..REST_MS))).await;
             if coming.is_empty() {
-                coming = Fault::ALL.to_vec();
+                coming = Fault::all(backends.as_ref());
                 coming.shuffle(&mut self.random);
             }
             let Some(fault) = coming.pop() else { break };
-            let took = self.commit(fault, cast, harness, shared).await?;
+            let took = self.commit(fault, cast, backends, harness, shared).await;
+            let took =
+                took.map_err(|error| TortureError::NotReached(format!("{}: {error}", fault.name())))?;
             let (times, longest) = self.happened.entry(fault).or_default();
             *times += 1;
             *longest = took.max(*longest);
@@ -223,6 +131,7 @@ impl Faults {
         &mut self,
         fault: Fault,
         cast: &mut Cast,
+        backends: &mut Option<Backends>,
         harness: &Harness,
         shared: &Shared,
     ) -> Result<Duration, TortureError> {
@@ -265,19 +174,27 @@ impl Faults {
                 Instant::now()
             }
             Fault::KillAll => {
-                cast.writer.kill()?;
-                for replica in &mut cast.replicas {
-                    replica.kill()?;
+                cast.kill_all()?;
+                let healing = Instant::now();
+                cast.restart_all()?;
+                healing
+            }
+            Fault::Server(blow) => match backends {
+                Some(backends) => backends.strike(blow, pause).await?,
+                None => Instant::now(),
+            },
+            Fault::PowerCut => {
+                cast.kill_all()?;
+                if let Some(backends) = backends {
+                    backends.kill()?;
+                    backends.restart()?;
                 }
                 let healing = Instant::now();
-                for replica in &mut cast.replicas {
-                    replica.restart(None)?;
-                }
-                cast.writer.restart(None)?;
+                cast.restart_all()?;
                 healing
             }
         };
-        cast.heal(harness, shared).await?;
+        cast.heal(shared).await?;
         Ok(healing.elapsed())
     }
 }

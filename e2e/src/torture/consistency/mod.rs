@@ -1,16 +1,20 @@
-//! Consistency: clients read and write for minutes while processes are killed, paused and replaced; a checker judges the history.
+//! Consistency: clients read and write for minutes while things fail; a checker judges the history.
 //!
 //! ```text
-//! sessions (client) ─┐
-//! faults ────────────┼─> Recorder ─> History ─> checker::check ─> report
-//! log follower ──────┘
+//! sessions (client) ─────────────┐
+//! faults ─> cast, or backends ───┼─> Recorder ─> History ─> checker::check ─> report
+//! log follower ──────────────────┘
 //! ```
+//!
+//! Twice: nodes fail, over a store in a directory; servers and disks fail, over a real S3 server and a real NATS server.
 //!
 //! Everything the sidecar does in the background runs with short cadences meanwhile: snapshots, optimizer, scrub. In the end all
 //! faults are healed, every node and a fresh replica are read once more, and these reads belong to the history.
 //!
 //! Owns: the order of the run. Does not own: what clients do (`client`), what goes wrong (`faults`), what is right (`checker`).
 
+mod backends;
+mod cast;
 mod client;
 mod faults;
 mod log_follower;
@@ -26,8 +30,11 @@ use tokio::task::JoinSet;
 use super::harness::{Harness, READY_WITHIN, quiet_config};
 use super::history::Floor;
 use super::{Options, PartReport, TortureError, checker};
+use crate::wait::{Look, until};
+use backends::Backends;
+use cast::{Cast, REPLICAS};
 use client::{Session, Shared};
-use faults::{Cast, Faults};
+use faults::Faults;
 use log_follower::LogFollower;
 
 /// Clients at the same time.
@@ -35,6 +42,8 @@ const SESSIONS: usize = 6;
 /// How long a run takes unless told otherwise.
 const MINUTES: f64 = 3.0;
 const MINUTES_SMALL: f64 = 0.4;
+/// For a node that everything was right with before.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Two tables with a link between any two registers.
 const SCHEMA: &str = "
@@ -48,19 +57,50 @@ edges:
   - {name: LINK, from: Register, to: Register, properties: [{name: value, type: int64, required: true}]}
 ";
 
+/// Who fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failing {
+    /// Writers and replicas, over a store in a directory.
+    Nodes,
+    /// The S3 server, the NATS server, disks; nodes as well.
+    Servers,
+}
+
+impl Failing {
+    /// The part's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nodes => "consistency",
+            Self::Servers => "servers",
+        }
+    }
+}
+
 /// Carries the part out.
 ///
 /// # Errors
 /// When processes cannot be started, or do not come back.
-pub async fn run(options: &Options) -> Result<PartReport, TortureError> {
+pub async fn run(options: &Options, failing: Failing) -> Result<PartReport, TortureError> {
     let minutes = options
         .minutes
         .unwrap_or(if options.small { MINUTES_SMALL } else { MINUTES });
     let lasts = Duration::from_secs_f64(minutes * 60.0);
-    let directory = options.directory.join("consistency");
-    let harness = Harness::with(&directory, &options.binary, config(&directory)?, environment())?;
+    let directory = options.directory.join(failing.name());
+    let (mut config, mut environment) = (config(&directory)?, environment());
+    let mut backends = match failing {
+        Failing::Nodes => None,
+        Failing::Servers => Some(Backends::start(&directory.join("servers")).await?),
+    };
+    if let Some(backends) = &backends {
+        (config.storage, config.events) = (backends.storage(), backends.events());
+        environment.extend(backends.servers.environment());
+    }
+    let harness = Harness::with(&directory, &options.binary, config, environment)?;
+    if let Some(backends) = &mut backends {
+        backends.limit_disk(&harness, REPLICAS[0])?;
+    }
     let mut random = StdRng::seed_from_u64(options.seed);
-    let mut cast = Cast::start(&harness).await?;
+    let mut cast = Cast::start(&harness, failing == Failing::Servers).await?;
     let shared = Arc::new(Shared::new(cast.nodes(), lasts));
     let follower = LogFollower::start(Arc::clone(&shared));
     let mut sessions = JoinSet::new();
@@ -68,11 +108,11 @@ pub async fn run(options: &Options) -> Result<PartReport, TortureError> {
         sessions.spawn(Session::new(number, random.next_u64(), Arc::clone(&shared)).run());
     }
     let mut faults = Faults::new(random.next_u64());
-    let broken = faults.run(&mut cast, &harness, &shared).await;
+    let broken = faults.run(&mut cast, &mut backends, &harness, &shared).await;
     shared.end();
     while sessions.join_next().await.is_some() {}
     broken?;
-    cast.heal(&harness, &shared).await?;
+    cast.heal(&shared).await?;
     read_everything(&mut cast, &harness, &shared).await?;
     let log = follower.finish().await?;
     let history = shared.recorder.finish(log);
@@ -81,11 +121,25 @@ pub async fn run(options: &Options) -> Result<PartReport, TortureError> {
         .save(&saved)
         .map_err(TortureError::system(format!("write {}", saved.display())))?;
     let checked = checker::check(&history);
-    let mut report = report::report(&checked, &faults, &shared, lasts, options.seed);
+    let run = report::Run {
+        failing,
+        checked: &checked,
+        faults: &faults,
+        shared: &shared,
+        ended: cast.ended,
+        lasted: lasts,
+        seed: options.seed,
+    };
+    let mut report = run.report();
     if !report.failures.is_empty() {
         report
             .failures
             .push(format!("the history is in {}", saved.display()));
+        for disk in backends.iter_mut().flat_map(Backends::leave_disks) {
+            report.failures.push(format!(
+                "its files are on {disk}: umount it when you have seen them"
+            ));
+        }
     }
     Ok(report)
 }
@@ -102,11 +156,15 @@ async fn read_everything(
     nodes.push(fresh.node());
     let mut reader = Session::new(SESSIONS, 0, Arc::clone(shared));
     for node in nodes {
-        let name = node.name.clone();
-        if !reader.read(&node, Floor::Strong, None).await {
-            let problem = format!("{name} did not answer a strong read after everything was healed");
-            return Err(TortureError::NotReached(problem));
-        }
+        let name = &node.name;
+        let what = format!("a strong read of {name} after everything was healed");
+        until(&what, ANSWERS_WITHIN, async || {
+            match reader.read(&node, Floor::Strong, None).await {
+                true => Look::Found(()),
+                false => Look::NotYet("no answer".to_owned()),
+            }
+        })
+        .await?;
     }
     Ok(())
 }
