@@ -40,7 +40,7 @@ const NARROW: Subject = Subject {
     schema: SCHEMA,
     node_table: ITEM,
     edge_table: LINK,
-    nodes: 1_000_000,
+    nodes: 500_000,
 };
 
 /// Each repetition builds with two fresh processes.
