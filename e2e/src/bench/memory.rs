@@ -1,8 +1,6 @@
 //! Peak memory of a replica that builds its graph, for a graph and for one whose tables are ten times as long.
 //!
-//! The pool is the same for both, and also the shorter graph is larger than it: what is compared is what grows with the
-//! tables, not how much of the pool a small graph leaves unused. Twice: with node rows as wide as those of `examples/debian`, and with
-//! narrow ones.
+//! The pool is the same for both. Twice: with node rows as wide as those of `examples/debian`, and with narrow ones.
 
 use slipstream_e2e::report::grouped;
 
