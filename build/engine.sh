@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the graph engine once per machine as a shared library and links it at .engine, where .cargo/config.toml points.
-# The crate's static mode cannot be linked next to lancedb (duplicate ZSTD symbols), and its C++ takes about 20 minutes,
-# so the library lives in a cache outside the checkout, named by engine version and compiler.
+# The crate's static mode cannot be linked next to lancedb (duplicate ZSTD symbols), and its C++ takes ten to twenty
+# minutes, so the library lives in a cache outside the checkout, named by engine version and compiler.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,7 +14,7 @@ build() {
   cargo fetch --locked --quiet
   source=$(ls -d "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/lbug-"$version"/lbug-src | head -n 1)
   work=$cache.building
-  echo "building the graph engine $version in $work: about 20 minutes on two cores, once per machine" >&2
+  echo "building the graph engine $version in $work: 10 to 20 minutes on two cores, once per machine" >&2
   mkdir -p "$work"
   # -DNDEBUG comes with Release; -w because the engine's warnings are not ours to fix.
   cmake -S "$source" -B "$work/cmake" -G Ninja -DCMAKE_PROJECT_Lbug_INCLUDE="$PWD/build/engine.cmake" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHELL=OFF -DBUILD_SINGLE_FILE_HEADER=ON \

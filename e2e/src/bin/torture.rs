@@ -52,6 +52,9 @@ struct Args {
     /// How long the parts go on that have no end of their own
     #[arg(long)]
     minutes: Option<f64>,
+    /// The `slipstream` to torture, for the soak of a release build; without crash points, matrix and zombies fail [default: the dev build's]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
     /// Where graphs and logs are put; those of failed runs stay [default: a directory for temporary files]
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -77,7 +80,8 @@ async fn run(args: Args) -> anyhow::Result<bool> {
     std::fs::create_dir_all(&directory).with_context(|| format!("failed to make {}", directory.display()))?;
     // A build that goes on meanwhile must not change what is tortured.
     let binary = directory.join("slipstream");
-    std::fs::copy(find_binary()?, &binary).context("failed to copy the program")?;
+    let program = args.program.map_or_else(find_binary, Ok)?;
+    std::fs::copy(&program, &binary).with_context(|| format!("failed to copy {}", program.display()))?;
     let options = Options {
         small: args.small,
         seed,

@@ -10,6 +10,7 @@
 //! a write the database is dropped and built again; calls block, so they run on blocking threads.
 
 mod apply;
+mod apply_cypher;
 mod build;
 mod digest;
 mod error;

@@ -3,7 +3,7 @@
 //! Owns: the contract ([`Store`]), its types and errors, and the backends (`s3`, `file`, `memory`); [`open`] picks one by URI.
 //! Does not own: what the objects mean (commit log, leases, snapshots), Lance's own files, and retrying.
 //!
-//! Every backend passes the same suite (`contract.rs`). The two conditional writes are what S3 calls `If-None-Match: *`
+//! Every backend passes the same suite (`contract/`). The two conditional writes are what S3 calls `If-None-Match: *`
 //! and `If-Match: <etag>`; the commit point and the writer's epoch rest on them (design.md, section 3).
 
 mod file;

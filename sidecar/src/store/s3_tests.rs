@@ -1,5 +1,5 @@
 //! The `s3` backend against a real server that fails: killed, paused, not ours, without the bucket. The contract itself is
-//! in `contract.rs`.
+//! in `contract/`.
 
 use std::time::{Duration, Instant};
 

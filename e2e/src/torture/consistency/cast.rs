@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use tokio::time::sleep;
 
-use super::client::Shared;
+use super::shared::Shared;
 use crate::client::Node;
 use crate::torture::TortureError;
 use crate::torture::harness::{Harness, NodeProcess, READY_WITHIN};

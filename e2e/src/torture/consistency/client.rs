@@ -4,23 +4,22 @@
 //! idempotency key and are sent again until their outcome is known; the others are never sent again once it is in doubt.
 //! Reads go to any node with any floor.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod draw;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
-use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
-use super::cast::Nodes;
+use super::shared::Shared;
 use crate::client::{Answer, ClientError, CommitAnswer, Node, Query};
 use crate::torture::checker::state::{Change, State, Transaction, link_key};
-use crate::torture::history::{Floor, ReadOp, Recorder, WriteOp, WriteOutcome};
+use crate::torture::history::{Floor, ReadOp, WriteOp, WriteOutcome};
 
-/// Registers; few, so that transactions meet.
-const REGISTERS: usize = 12;
 /// How long a client waits for one write before it gives the request up: less than a writer is paused at most.
 const GIVE_UP: Duration = Duration::from_millis(1_500);
 /// The same for a read.
@@ -31,96 +30,12 @@ const RETRY_FOR: Duration = Duration::from_secs(8);
 const PAUSE: Duration = Duration::from_millis(60);
 /// Longest wait between two operations of a session.
 const THINK_MS: u64 = 30;
-/// Demanded staleness, at most.
-const STALENESS_MS: u64 = 2_000;
 const READ_TIMEOUT_MS: u64 = 3_000;
 
 const READ_ALL: &str = "MATCH (r:Register) OPTIONAL MATCH (r)-[l:LINK]->(s:Register) \
      RETURN r.name, r.value, s.name, l.value";
 const READ_SOME: &str = "MATCH (r:Register) WHERE r.name IN $names OPTIONAL MATCH (r)-[l:LINK]->(s:Register) \
      RETURN r.name, r.value, s.name, l.value";
-
-/// What all sessions of a run share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) recorder: Recorder,
-    nodes: Mutex<Nodes>,
-    until: Instant,
-    is_over: AtomicBool,
-    next_id: AtomicI64,
-    /// The newest commit that anybody saw.
-    newest_tx: Mutex<Option<String>>,
-    /// When the last write was acknowledged, and the longest time without.
-    acknowledged: Mutex<(Instant, Duration)>,
-    /// Answers that the protocol does not promise for what was asked.
-    surprises: Mutex<Vec<String>>,
-    pub(super) retried: AtomicU64,
-}
-
-impl Shared {
-    pub(super) fn new(nodes: Nodes, lasts: Duration) -> Self {
-        Self {
-            recorder: Recorder::default(),
-            nodes: Mutex::new(nodes),
-            until: Instant::now() + lasts,
-            is_over: AtomicBool::new(false),
-            next_id: AtomicI64::new(1),
-            newest_tx: Mutex::new(None),
-            acknowledged: Mutex::new((Instant::now(), Duration::ZERO)),
-            surprises: Mutex::default(),
-            retried: AtomicU64::new(0),
-        }
-    }
-
-    /// Where clients find the graph from now on.
-    pub(super) fn set_nodes(&self, nodes: Nodes) {
-        *lock(&self.nodes) = nodes;
-    }
-
-    pub(super) fn nodes(&self) -> Nodes {
-        lock(&self.nodes).clone()
-    }
-
-    /// Whether no new operation is begun.
-    pub(super) fn is_over(&self) -> bool {
-        self.is_over.load(Ordering::Relaxed) || Instant::now() >= self.until
-    }
-
-    /// Ends all sessions after the operation at hand.
-    pub(super) fn end(&self) {
-        self.is_over.store(true, Ordering::Relaxed);
-    }
-
-    /// The longest time in which no write was acknowledged.
-    pub(super) fn longest_silence(&self) -> Duration {
-        lock(&self.acknowledged).1
-    }
-
-    pub(super) fn surprises(&self) -> Vec<String> {
-        lock(&self.surprises).clone()
-    }
-
-    fn saw(&self, tx_id: &str) {
-        let mut newest = lock(&self.newest_tx);
-        if newest.as_deref().is_none_or(|newest| newest < tx_id) {
-            *newest = Some(tx_id.to_owned());
-        }
-    }
-
-    fn acknowledge(&self) {
-        let mut acknowledged = lock(&self.acknowledged);
-        acknowledged.1 = acknowledged.1.max(acknowledged.0.elapsed());
-        acknowledged.0 = Instant::now();
-    }
-
-    fn surprise(&self, what: String) {
-        lock(&self.surprises).push(what);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// What one attempt to write came to.
 enum Attempt {
@@ -337,67 +252,6 @@ impl Session {
         if self.token.as_deref().is_none_or(|token| token < tx_id) {
             self.token = Some(tx_id.to_owned());
         }
-    }
-
-    fn floor(&mut self) -> Floor {
-        let min_tx = |tx_id: Option<String>, own| match tx_id {
-            Some(tx_id) => Floor::MinTx { tx_id, own },
-            None => Floor::Nothing,
-        };
-        match self.random.random_range(0..20) {
-            0..4 => Floor::Nothing,
-            4..9 => min_tx(self.token.clone(), true),
-            9..12 => min_tx(lock(&self.shared.newest_tx).clone(), false),
-            12..15 => Floor::MaxStaleness {
-                ms: self.random.random_range(1..STALENESS_MS),
-            },
-            _ => Floor::Strong,
-        }
-    }
-
-    fn names(&mut self) -> Option<Vec<String>> {
-        let some = self.random.random_bool(0.3);
-        let count = self.random.random_range(1..4);
-        some.then(|| self.pick(count))
-    }
-
-    fn pick(&mut self, count: usize) -> Vec<String> {
-        let all: Vec<String> = (0..REGISTERS).map(|number| format!("r{number:02}")).collect();
-        all.choose_multiple(&mut self.random, count).cloned().collect()
-    }
-
-    /// One to four registers set or dropped, and links between some of them and others; no row twice.
-    fn transaction(&mut self) -> Transaction {
-        let count = self.random.random_range(1..5);
-        let names = self.pick(count);
-        let dropped = self.random.random_bool(0.2).then(|| names[0].clone());
-        let mut changes: Vec<Change> = names
-            .iter()
-            .map(|name| match Some(name) == dropped.as_ref() {
-                true => Change::Drop(name.clone()),
-                false => Change::Set(name.clone()),
-            })
-            .collect();
-        let mut linked = Vec::new();
-        for _ in 0..self.random.random_range(0..4) {
-            // An end that this transaction does not set may not exist: such a transaction is refused.
-            let from = names.choose(&mut self.random).cloned().unwrap_or_default();
-            let to = match self.random.random_bool(0.8) {
-                true => names.choose(&mut self.random).cloned().unwrap_or_default(),
-                false => self.pick(1).remove(0),
-            };
-            let key = link_key(&from, &to);
-            let is_dropped = [&from, &to].into_iter().any(|end| Some(end) == dropped.as_ref());
-            if linked.contains(&key) {
-                continue;
-            }
-            linked.push(key);
-            changes.push(match !is_dropped && self.random.random_bool(0.7) {
-                true => Change::Link(from, to),
-                false => Change::Unlink(from, to),
-            });
-        }
-        Transaction { changes }
     }
 }
 

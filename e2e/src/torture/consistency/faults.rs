@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 use super::backends::{Backends, Blow};
 use super::cast::Cast;
-use super::client::Shared;
+use super::shared::Shared;
 use crate::torture::TortureError;
 use crate::torture::harness::{Harness, NodeProcess};
 

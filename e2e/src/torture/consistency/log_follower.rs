@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use super::client::Shared;
+use super::shared::Shared;
 use crate::answers::Commit;
 use crate::client::{ClientError, Node};
 use crate::torture::TortureError;

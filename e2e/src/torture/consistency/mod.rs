@@ -19,6 +19,7 @@ mod client;
 mod faults;
 mod log_follower;
 mod report;
+mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,9 +34,10 @@ use super::{Options, PartReport, TortureError, checker};
 use crate::wait::{Look, until};
 use backends::Backends;
 use cast::{Cast, REPLICAS};
-use client::{Session, Shared};
+use client::Session;
 use faults::Faults;
 use log_follower::LogFollower;
+use shared::Shared;
 
 /// Clients at the same time.
 const SESSIONS: usize = 6;

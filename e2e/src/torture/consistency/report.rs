@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Failing;
-use super::client::Shared;
 use super::faults::Faults;
+use super::shared::Shared;
 use crate::torture::PartReport;
 use crate::torture::checker::Checked;
 use crate::torture::report::{seconds, table};
