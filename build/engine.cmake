@@ -1,5 +1,5 @@
 # Included by the engine's project(): compiles the sources of each target in groups of sixteen ("unity build"), because most of the
-# time goes into the same headers. 1,061 translation units become some 300, in less than half of the processor time.
+# time goes into the same headers. Of 1,097 translation units 344 are left.
 #
 # Grouped, a file sees what the files before it keep to themselves. The compiler finds names that are defined twice. It does not find
 # a call for which another file's static function suits better than the one that was meant: what follows keeps apart whatever has

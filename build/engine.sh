@@ -17,7 +17,8 @@ build() {
   echo "building the graph engine $version in $work: 10 to 20 minutes on two cores, once per machine" >&2
   mkdir -p "$work"
   # -DNDEBUG comes with Release; -w because the engine's warnings are not ours to fix.
-  cmake -S "$source" -B "$work/cmake" -G Ninja -DCMAKE_PROJECT_Lbug_INCLUDE="$PWD/build/engine.cmake" -DCMAKE_BUILD_TYPE=Release -DBUILD_SHELL=OFF -DBUILD_SINGLE_FILE_HEADER=ON \
+  cmake -S "$source" -B "$work/cmake" -G Ninja -DCMAKE_PROJECT_Lbug_INCLUDE="$PWD/build/engine.cmake" \
+    -DCMAKE_BUILD_TYPE=Release -DBUILD_SHELL=OFF -DBUILD_SINGLE_FILE_HEADER=ON \
     -DAUTO_UPDATE_GRAMMAR=OFF -DCMAKE_C_COMPILER=clang-19 -DCMAKE_CXX_COMPILER=clang++-19 \
     -DCMAKE_CXX_FLAGS="-stdlib=libc++ -fPIC -w" -DCMAKE_C_FLAGS="-fPIC -w" \
     -DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache >"$work/configure.log"
