@@ -1,13 +1,15 @@
 //! What a client's commit costs while the optimizer compacts, next to what it costs while it does not.
 //!
-//! Each round replaces every row of a table in many commits, so that there are many fragments and as many deleted rows; then
-//! ten-row commits are timed with a long cadence, and again with a short one, those that begin and end while the optimizer
-//! runs; between its runs more rows are replaced, so that it has something to do.
+//! Each round replaces every row of a table in many commits, so that there are many fragments and as many deleted rows. Then
+//! ten-row commits are timed with a long cadence, and again with a short one: those that begin and end while the optimizer
+//! runs. Whenever it is done, rows are replaced with the long cadence, as many as make all of the table worth rewriting.
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use serde_json::{Value, json};
+use slipstream_e2e::client::Query;
+use slipstream_e2e::wait::{Look, until_every};
 
 use super::Effort;
 use super::figure::{Figure, median_seconds};
@@ -17,12 +19,16 @@ use super::running_graph::{BUFFER_POOL_BYTES, RunningGraph};
 const TARGET: f64 = 3.0;
 const ROWS: i64 = 400_000;
 const FRAGMENT_ROWS: i64 = 20_000;
+/// Replaced before each run: a fifth of the table, where a tenth is enough to rewrite a fragment.
+const REPLACED_ROWS: i64 = 80_000;
 const BASELINE_COMMITS: u32 = 150;
 const BESIDE_COMMITS: usize = 100;
 const ROUNDS: usize = 3;
 const IDLE: &str = "  optimizer: {interval: 1h, compaction: {enabled: false}}\n";
 const BUSY: &str = "  optimizer: {interval: 1s}\n";
 const PATIENCE: Duration = Duration::from_secs(120);
+/// A run may be shorter than the usual interval of looks.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// p99 of commits beside a compaction over p99 without, one ratio per round.
 ///
@@ -33,41 +39,40 @@ pub(crate) async fn run(effort: &Effort) -> anyhow::Result<Vec<Figure>> {
     let (mut ratios, mut alone, mut beside) = (Vec::new(), Vec::new(), Vec::new());
     let mut number = 0;
     for round in 0..ROUNDS.min(effort.repetitions.max(1)) {
-        for first in (0..ROWS).step_by(FRAGMENT_ROWS as usize) {
-            graph
-                .load(ITEM, items(first..first + FRAGMENT_ROWS, round as u32)?)
-                .await?;
-        }
-        // The first ones wait for the graph to hold the loads.
-        for _ in 0..10 {
-            commit(&graph, &mut number).await?;
-        }
+        replace(&graph, 0, ROWS, round as u32).await?;
         let mut without = Vec::new();
         for _ in 0..BASELINE_COMMITS {
             without.push(commit(&graph, &mut number).await?);
         }
-        graph.edit(IDLE, BUSY)?;
         let (started, mut with) = (Instant::now(), Vec::new());
         while with.len() < BESIDE_COMMITS {
-            if is_running(&graph).await? {
+            if started.elapsed() > PATIENCE {
+                bail!(
+                    "expected {BESIDE_COMMITS} commits beside compactions within {PATIENCE:?}, found {}",
+                    with.len()
+                );
+            }
+            graph.edit(IDLE, BUSY)?;
+            until_every(LOOK, "a run of the optimizer", PATIENCE, async || {
+                match is_running(&graph).await {
+                    Ok(true) => Look::Found(()),
+                    Ok(false) => Look::NotYet("none runs".to_owned()),
+                    Err(error) => Look::NotYet(error.to_string()),
+                }
+            })
+            .await?;
+            loop {
                 let took = commit(&graph, &mut number).await?;
                 // Both ends beside it: the last one of a run may be after it.
-                if is_running(&graph).await? {
-                    with.push(took);
+                if !is_running(&graph).await? {
+                    break;
                 }
-            } else {
-                let first = i64::from(number as u32 % 20) * FRAGMENT_ROWS;
-                let rows = items(first..first + FRAGMENT_ROWS, 100 + number as u32)?;
-                graph.load(ITEM, rows).await?;
+                with.push(took);
             }
-            if started.elapsed() > PATIENCE {
-                break;
-            }
+            graph.edit(BUSY, IDLE)?;
+            let first = number * FRAGMENT_ROWS % (ROWS - REPLACED_ROWS);
+            replace(&graph, first, REPLACED_ROWS, 100 + number as u32).await?;
         }
-        if with.is_empty() {
-            bail!("expected a compaction within {PATIENCE:?}, found none");
-        }
-        graph.edit(BUSY, IDLE)?;
         ratios.push(p99(&with) / p99(&without));
         alone.extend(without);
         beside.extend(with);
@@ -107,13 +112,17 @@ async fn commit(graph: &RunningGraph, number: &mut i64) -> anyhow::Result<Durati
     Ok(started.elapsed())
 }
 
-async fn status(graph: &RunningGraph) -> anyhow::Result<Value> {
-    let url = format!("{}/v1/status", graph.local.writer().url);
-    let client = reqwest::Client::builder().no_proxy().build()?;
-    let answer = client.get(&url).send().await?.error_for_status()?.text().await?;
-    serde_json::from_str(&answer).with_context(|| format!("failed to read {url}"))
+/// Writes `rows` rows anew, and waits until the writer's graph holds them: a commit right behind a load waits for it.
+async fn replace(graph: &RunningGraph, first: i64, rows: i64, version: u32) -> anyhow::Result<()> {
+    for first in (first..first + rows).step_by(FRAGMENT_ROWS as usize) {
+        let loaded = graph.load(ITEM, items(first..first + FRAGMENT_ROWS, version)?).await?;
+        let held = Query::new("MATCH (i:Item) RETURN count(*)").min_tx(&loaded.tx_id);
+        graph.local.writer().count(&held).await?;
+    }
+    Ok(())
 }
 
 async fn is_running(graph: &RunningGraph) -> anyhow::Result<bool> {
-    Ok(status(graph).await?["optimizer"]["running"].is_string())
+    let status = graph.local.writer().status().await?;
+    Ok(status.other["optimizer"]["running"].is_string())
 }
