@@ -53,13 +53,16 @@ pub(crate) async fn run(effort: &Effort) -> anyhow::Result<Vec<Figure>> {
                 );
             }
             graph.edit(IDLE, BUSY)?;
-            until_every(LOOK, "a run of the optimizer", PATIENCE, async || {
-                match is_running(&graph).await {
+            until_every(
+                LOOK,
+                "a run of the optimizer",
+                PATIENCE,
+                async || match is_running(&graph).await {
                     Ok(true) => Look::Found(()),
                     Ok(false) => Look::NotYet("none runs".to_owned()),
                     Err(error) => Look::NotYet(error.to_string()),
-                }
-            })
+                },
+            )
             .await?;
             loop {
                 let took = commit(&graph, &mut number).await?;
@@ -115,7 +118,9 @@ async fn commit(graph: &RunningGraph, number: &mut i64) -> anyhow::Result<Durati
 /// Writes `rows` rows anew, and waits until the writer's graph holds them: a commit right behind a load waits for it.
 async fn replace(graph: &RunningGraph, first: i64, rows: i64, version: u32) -> anyhow::Result<()> {
     for first in (first..first + rows).step_by(FRAGMENT_ROWS as usize) {
-        let loaded = graph.load(ITEM, items(first..first + FRAGMENT_ROWS, version)?).await?;
+        let loaded = graph
+            .load(ITEM, items(first..first + FRAGMENT_ROWS, version)?)
+            .await?;
         let held = Query::new("MATCH (i:Item) RETURN count(*)").min_tx(&loaded.tx_id);
         graph.local.writer().count(&held).await?;
     }
