@@ -11,10 +11,11 @@
 //! busy table. What they deleted meanwhile is in the merged files and is deleted there, in the version right after; no
 //! commit names the version in between.
 //!
-//! Rows keep their ids and the versions that they were written in, so a delta across a compaction is empty.
+//! Rows keep their ids, and their versions as far as a delta can tell them apart (`lineage`), so a delta across a compaction is empty.
 //!
 //! Crash behaviour: files that no version names are nobody's; dropping a rewrite removes them, a cleaning does it otherwise.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use lance::dataset::optimize::{CompactionOptions, CompactionTask, RewriteResult, plan_compaction};
@@ -22,11 +23,12 @@ use lance::dataset::rowids::load_row_id_sequence;
 use lance::dataset::transaction::{Operation, RewriteGroup};
 use lance::table::format::Fragment;
 
+use super::lineage;
 use super::new_files::data_files;
 use super::stage::remove_files;
 use super::statistics::{fragment_of, same_files};
 use super::{CommitTag, LakeError, TableAt};
-use crate::ids::RowId;
+use crate::ids::{LanceVersion, RowId};
 
 /// Rows per batch while rewriting: memory, and how long one step keeps a core.
 const BATCH_ROWS: usize = 4096;
@@ -49,6 +51,8 @@ pub struct CompactionLimits {
 pub struct CompactionJob {
     table: TableAt,
     task: CompactionTask,
+    /// Every version of the table when the job was planned, ascending.
+    existing: Arc<[LanceVersion]>,
 }
 
 /// The new files of one job, named by no version yet.
@@ -78,9 +82,16 @@ impl TableAt {
         let plan = plan_compaction(&self.dataset, &options)
             .await
             .map_err(LakeError::storage("plan the compaction of", self.name()))?;
+        if plan.num_tasks() == 0 {
+            return Ok(Vec::new());
+        }
+        let mut existing = self.versions().await?;
+        existing.sort_unstable();
+        let existing: Arc<[LanceVersion]> = existing.into();
         let job = |task| CompactionJob {
             table: self.clone(),
             task,
+            existing: existing.clone(),
         };
         Ok(plan.compaction_tasks().map(job).collect())
     }
@@ -99,11 +110,15 @@ impl CompactionJob {
     pub async fn run(self) -> Result<Rewrite, LakeError> {
         let failed = LakeError::storage("compact", self.table.name());
         let result = self.task.execute(&self.table.dataset).await.map_err(failed)?;
-        let rewrite = Rewrite {
+        let mut rewrite = Rewrite {
             table: self.table,
             result,
             named: AtomicBool::new(false),
         };
+        for fragment in &mut rewrite.result.new_fragments {
+            let failed = LakeError::storage("compact", rewrite.table.name());
+            lineage::shorten(fragment, &self.existing).map_err(failed)?;
+        }
         let written = data_files(&rewrite.result.new_fragments);
         rewrite.table.sync_ahead(written).await?;
         Ok(rewrite)

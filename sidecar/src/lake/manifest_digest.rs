@@ -6,11 +6,15 @@
 //! Owns: the digest and its comparison. Does not own: data files, which the storage's own checksums are for.
 
 use std::collections::BTreeMap;
+use std::io::{BufWriter, Write as _};
 
 use serde::{Deserialize, Serialize};
 
 use super::{LakeError, TableAt};
 use crate::commit_log::VersionMap;
+
+/// Row ids and versions become JSON a byte at a time; the hash takes many of them at once.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// By table, BLAKE3 in hexadecimal of what the manifest at the commit's version says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,7 +63,8 @@ impl TableAt {
     fn manifest_digest(&self) -> Result<String, LakeError> {
         let manifest = self.dataset.manifest();
         let mut hasher = blake3::Hasher::new();
-        let mut add = |part: &dyn erased::Json| part.write(&mut hasher);
+        let mut buffered = BufWriter::with_capacity(BUFFER_BYTES, &mut hasher);
+        let mut add = |part: &dyn erased::Json| part.write(&mut buffered);
         add(&(manifest.version, manifest.next_row_id))?;
         add(&(manifest.reader_feature_flags, manifest.base_paths.len()))?;
         for field in manifest.schema.fields_pre_order() {
@@ -87,22 +92,29 @@ impl TableAt {
                 ))?;
             }
         }
+        buffered.flush().map_err(erased::failed)?;
+        drop(buffered);
         Ok(hasher.finalize().to_hex().to_string())
     }
 }
 
 /// JSON of parts of different types.
 mod erased {
+    use std::io::BufWriter;
+
     use super::LakeError;
 
     pub(super) trait Json {
-        fn write(&self, hasher: &mut blake3::Hasher) -> Result<(), LakeError>;
+        fn write(&self, hasher: &mut BufWriter<&mut blake3::Hasher>) -> Result<(), LakeError>;
     }
 
     impl<T: serde::Serialize> Json for T {
-        fn write(&self, hasher: &mut blake3::Hasher) -> Result<(), LakeError> {
-            serde_json::to_writer(hasher, self)
-                .map_err(|error| LakeError::Rows(arrow::error::ArrowError::JsonError(error.to_string())))
+        fn write(&self, hasher: &mut BufWriter<&mut blake3::Hasher>) -> Result<(), LakeError> {
+            serde_json::to_writer(hasher, self).map_err(failed)
         }
+    }
+
+    pub(super) fn failed(error: impl ToString) -> LakeError {
+        LakeError::Rows(arrow::error::ArrowError::JsonError(error.to_string()))
     }
 }

@@ -11,6 +11,7 @@ mod durable;
 mod error;
 mod find;
 mod indexes;
+mod lineage;
 mod manifest_digest;
 mod new_files;
 mod options;
@@ -23,6 +24,8 @@ mod write;
 mod contract;
 #[cfg(test)]
 mod contract_durable;
+#[cfg(test)]
+mod contract_lineage;
 #[cfg(test)]
 mod contract_optimize;
 #[cfg(test)]
