@@ -249,7 +249,7 @@ fn config(directory: &std::path::Path, scale: &Scale) -> Result<crds::SidecarCon
 }
 
 /// Test settings, so that half an hour sees what a week does: versions are cleaned after seconds, and the log is trimmed after some
-/// commits; the allocator as in the image.
+/// commits; the allocator and Lance's scans as in the image.
 fn environment(small: bool) -> Vec<(String, String)> {
     let (cleaning_min_age_ms, idempotency_commits) = if small { (5_000, 100) } else { (30_000, 1_000) };
     let settings =
@@ -259,6 +259,8 @@ fn environment(small: bool) -> Vec<(String, String)> {
         ("MALLOC_ARENA_MAX", "2"),
         ("MALLOC_MMAP_THRESHOLD_", "131072"),
         ("MALLOC_TRIM_THRESHOLD_", "131072"),
+        ("LANCE_DEFAULT_BATCH_SIZE", "8192"),
+        ("LANCE_DEFAULT_IO_BUFFER_SIZE", "16777216"),
     ]
     .map(|(name, value)| (name.to_owned(), value.to_owned()))
     .to_vec()
