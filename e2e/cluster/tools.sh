@@ -32,8 +32,9 @@ build() {
   if [ ! -e "$out/complete" ]; then
     echo "tools.sh: building $module, once per machine (minutes)" >&2
     mkdir -p "$out"
-    # Built from the pinned sums, whatever GOFLAGS the machine has.
-    (cd "$source" && recent_go && programs | GOFLAGS=-mod=readonly CGO_ENABLED=0 xargs go build -trimpath -ldflags "-s -w $stamp" -o "$out/")
+    # Built from the pinned sums, whatever GOFLAGS the machine has. GOGC: the compiler collects less often (a sixth less processor time for
+    # net/http and below), and takes more memory.
+    (cd "$source" && recent_go && programs | GOFLAGS=-mod=readonly CGO_ENABLED=0 GOGC=400 xargs go build -trimpath -ldflags "-s -w $stamp" -o "$out/")
     touch "$out/complete"
   fi
   for program in "$out"/*; do
