@@ -33,7 +33,7 @@ const WIDE: Subject = Subject {
     schema: PAGE_SCHEMA,
     node_table: PAGE,
     edge_table: PAGE_LINK,
-    nodes: 800_000,
+    nodes: 600_000,
 };
 
 const NARROW: Subject = Subject {

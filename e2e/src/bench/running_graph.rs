@@ -19,7 +19,8 @@ pub(super) const BUFFER_POOL_BYTES: u64 = 512 << 20;
 /// Threads of one statement: the CPU limit.
 pub(super) const THREADS: u64 = 2;
 
-const READY_WITHIN: Duration = Duration::from_secs(180);
+/// A graph of many millions of rows is built by the writer and by a replica at the same time.
+const READY_WITHIN: Duration = Duration::from_secs(900);
 /// Before `replicas:` is edited.
 const NO_REPLICAS: &str = "  replicas: 0\n";
 
