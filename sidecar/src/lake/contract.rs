@@ -11,6 +11,16 @@ use rand::{Rng, SeedableRng, rngs::StdRng};
 use super::{CommitTag, IdDigest, LANCE_ROW_ID, Lake, LakeError, ManifestDigests, TableAt, TableWrite};
 use crate::ids::{Epoch, LanceVersion, RowId, TxId};
 
+/// `SEED` of the environment or a new one, printed so that a failure can be repeated.
+pub(super) fn printed_seed() -> u64 {
+    let seed = std::env::var("SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok())
+        .unwrap_or_else(rand::random);
+    println!("SEED={seed}");
+    seed
+}
+
 pub(super) fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("id", DataType::Int64, false),
@@ -206,11 +216,7 @@ async fn added_columns_are_null_and_rows_keep_their_ids() {
 
 #[tokio::test]
 async fn every_delta_of_a_random_history_turns_the_earlier_state_into_the_later_one() {
-    let seed = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(rand::random::<u64>);
-    println!("SEED={seed}");
+    let seed = printed_seed();
     let mut random = StdRng::seed_from_u64(seed);
     let directory = tempfile::tempdir().unwrap();
     let (lake, mut table) = table(&directory).await;

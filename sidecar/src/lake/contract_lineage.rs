@@ -11,7 +11,7 @@ use lance_table::rowids::read_row_ids;
 use rand::seq::IteratorRandom;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::contract::{content, rows, table, tag};
+use super::contract::{content, printed_seed, rows, table, tag};
 use super::contract_optimize::rewritten;
 use super::{IdDigest, LANCE_ROW_ID, TableAt};
 use crate::ids::{LanceVersion, RowId};
@@ -79,11 +79,7 @@ async fn the_manifest_does_not_grow_with_the_number_of_commits() {
 
 #[tokio::test]
 async fn a_delta_from_any_version_that_exists_is_exact_across_compactions_and_cleanings() {
-    let seed = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(rand::random::<u64>);
-    println!("SEED={seed}");
+    let seed = printed_seed();
     let mut random = StdRng::seed_from_u64(seed);
     let directory = tempfile::tempdir().unwrap();
     let (_, mut newest) = table(&directory).await;

@@ -9,7 +9,7 @@ use crds::IndexKind;
 use futures::TryStreamExt;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
-use super::contract::{content, rows, table, tag};
+use super::contract::{content, printed_seed, rows, table, tag};
 use super::{CompactionLimits, IdDigest, IndexWish, LakeError, Rewrite, TableAt};
 use crate::ids::{LanceVersion, RowId};
 
@@ -247,11 +247,7 @@ async fn a_cleaning_removes_exactly_the_versions_it_was_told_to() {
 
 #[tokio::test]
 async fn after_any_mix_of_writes_compactions_indexes_and_cleanings_the_rows_are_those_written() {
-    let seed = std::env::var("SEED")
-        .ok()
-        .and_then(|seed| seed.parse().ok())
-        .unwrap_or_else(rand::random::<u64>);
-    println!("SEED={seed}");
+    let seed = printed_seed();
     let mut random = StdRng::seed_from_u64(seed);
     let directory = tempfile::tempdir().unwrap();
     let (_, mut table) = table(&directory).await;

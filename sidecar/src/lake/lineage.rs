@@ -4,7 +4,7 @@
 //! of its originals one behind the other, a piece or more for every commit that ever appended. Left alone, a table under steady small
 //! commits pays for each of them with their number, without end.
 //!
-//! - Row ids that ascend become one piece: at most four bytes a row.
+//! - Row ids that ascend become one piece, in the encoding of Lance's that takes least: bounded by the rows.
 //! - A row's version is only ever compared with the version that a delta begins at, and that version must exist. Between two existing versions all are
 //!   the same, then; so the lowest of them is written, and rows that become equal are one run: at most one per existing version.
 //!
