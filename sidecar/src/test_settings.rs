@@ -29,6 +29,7 @@ fn set(settings: &mut Settings, name: &str, value: u64) -> bool {
     match name {
         "checkpoint_commits" => settings.checkpoint_commits = value,
         "coalesce" => settings.coalesce = value as usize,
+        "outgrown_from_bytes" => settings.limits.outgrown_from_bytes = value,
         "heartbeat_ms" => settings.heartbeat = Duration::from_millis(value),
         "lease_ttl_ms" => settings.lease_ttl = Duration::from_millis(value),
         "deferral_min_rows" => settings.deferral.min_rows = value,

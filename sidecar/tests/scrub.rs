@@ -9,6 +9,8 @@ mod cadence;
 mod graph;
 #[path = "scrub/healing.rs"]
 mod healing;
+#[path = "scrub/outgrown.rs"]
+mod outgrown;
 mod support;
 #[path = "scrub/tampering.rs"]
 mod tampering;

@@ -13,6 +13,7 @@ pub(crate) const LIMITS: EngineLimits = EngineLimits {
     buffer_pool_bytes: 64 << 20,
     threads: 2,
     max_database_bytes: 1 << 32,
+    outgrown_from_bytes: 64 << 20,
 };
 
 /// A graph of no tables at commit 1, in `directory`, which is made.

@@ -16,6 +16,7 @@ mod digest;
 mod error;
 mod gate;
 mod lookup;
+mod outgrown;
 mod query;
 mod spill;
 mod statement;
@@ -39,6 +40,7 @@ pub use digest::{DigestError, GraphDigest, GraphTableDigest};
 pub use error::GraphError;
 pub use gate::Urgency;
 pub use lookup::{FoundEdge, Lookup, LookupAnswer};
+pub use outgrown::FileUse;
 pub use query::{Cell, QueryColumn, QueryEvent, QueryHead, QueryRequest};
 pub use watermark::Watermark;
 
@@ -55,6 +57,8 @@ pub struct EngineLimits {
     pub threads: u64,
     /// Address space reserved for one database.
     pub max_database_bytes: u64,
+    /// A smaller database file is never called outgrown ([`FileUse`]).
+    pub outgrown_from_bytes: u64,
 }
 
 impl Default for EngineLimits {
@@ -63,6 +67,7 @@ impl Default for EngineLimits {
             buffer_pool_bytes: 512 << 20,
             threads: 2,
             max_database_bytes: 1 << 38,
+            outgrown_from_bytes: 64 << 20,
         }
     }
 }
@@ -104,7 +109,7 @@ pub struct Graph {
     schema: Arc<Schema>,
     /// Passed by queries, comparisons and checkpoints.
     gate: gate::Gate,
-    buffer_pool_bytes: u64,
+    limits: EngineLimits,
     retired: std::sync::atomic::AtomicBool,
     /// For copies. Closed no sooner than the database: with any descriptor of the file that a process closes, it loses the
     /// engine's lock on it (fcntl(2)).
@@ -144,7 +149,7 @@ impl Graph {
             directory: directory.to_owned(),
             schema,
             gate: gate::Gate::default(),
-            buffer_pool_bytes: limits.buffer_pool_bytes,
+            limits,
             retired: std::sync::atomic::AtomicBool::new(false),
             source: std::sync::Mutex::default(),
         })
@@ -210,7 +215,7 @@ impl Graph {
 
     /// Size of the engine's buffer pool.
     pub fn buffer_pool_bytes(&self) -> u64 {
-        self.buffer_pool_bytes
+        self.limits.buffer_pool_bytes
     }
 
     /// Copies the database file to `to`, which must not exist. Right after a checkpoint, with nothing applied since, the file

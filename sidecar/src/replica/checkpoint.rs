@@ -1,4 +1,5 @@
-//! The local graph's checkpoints between passes: when one is due, how urgent it is, and the attempt, which queries may put off.
+//! The local graph's checkpoints between passes: when one is due, how urgent it is, and the attempt, which queries may put off. And
+//! after one, a graph whose file has outgrown its content is built anew.
 //!
 //! Crash behaviour: a checkpoint changes no row, and a process that dies in one opens the graph at the same commit
 //! (`graph::contract::crash`).
@@ -7,7 +8,8 @@
 //! that a snapshot makes (`snapshot::freeze`).
 
 use super::{AdvanceError, Advancer, Replica};
-use crate::graph::Urgency;
+use crate::graph::{Urgency, Watermark};
+use crate::node::NodeState;
 
 /// A checkpoint that queries put off for this many times its cadence waits for them, a little; for this many, it ends them, if
 /// the buffer pool is in danger by then.
@@ -39,7 +41,17 @@ impl Replica {
         fail::fail_point!("replica::after_checkpoint", |_| Err(AdvanceError::Crashed(
             "replica::after_checkpoint"
         )));
-        Ok(())
+        self.renew_outgrown().await
+    }
+
+    /// Builds the graph of the same commit anew where its file has become too large; the one before is served meanwhile.
+    async fn renew_outgrown(&mut self) -> Result<(), AdvanceError> {
+        let Some(watermark) = self.watermark.clone() else {
+            return Ok(());
+        };
+        let renewing = Box::pin(renew_outgrown(&self.advancer, &watermark));
+        let (store, held) = (self.store.as_ref(), Some(&watermark));
+        self.lease.while_reading(store, held, &watermark, renewing).await
     }
 }
 
@@ -79,6 +91,46 @@ pub(crate) async fn checkpoint(advancer: &Advancer, since: u64, cadence: u64) ->
             detail: error.to_string(),
         }
         .into()),
+    }
+}
+
+/// Builds the local graph anew, at the commit `held` that it holds, if its file is much larger than its content. Where that
+/// fails the graph stays as it is, until the next checkpoint.
+///
+/// # Errors
+/// A crash point of a test.
+pub(crate) async fn renew_outgrown(advancer: &Advancer, held: &Watermark) -> Result<(), AdvanceError> {
+    let Some(graph) = advancer.local.writable() else {
+        return Ok(());
+    };
+    let looked = tokio::task::spawn_blocking(move || {
+        let is_outgrown = graph.is_outgrown().map_err(|error| error.to_string())?;
+        Ok(is_outgrown.then(|| graph.bytes_on_disk()))
+    });
+    let before = match looked.await.unwrap_or_else(|error| Err(error.to_string())) {
+        Ok(Some(before)) => before,
+        Ok(None) => return Ok(()),
+        Err(error) => {
+            tracing::warn!(error, "cannot tell how much of the graph's file is used");
+            return Ok(());
+        }
+    };
+    match advancer.rebuild(held).await {
+        Ok(()) => {
+            let after = advancer.local.current().map_or(0, |graph| graph.bytes_on_disk());
+            tracing::info!(
+                before,
+                after,
+                "the graph's file had outgrown its content and was built anew"
+            );
+            Ok(())
+        }
+        Err(error @ AdvanceError::Crashed(_)) => Err(error),
+        Err(error) => {
+            tracing::warn!(%error, "cannot build anew the graph whose file has outgrown its content");
+            advancer.progress.set_state(NodeState::Following);
+            Ok(())
+        }
     }
 }
 

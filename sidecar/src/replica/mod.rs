@@ -21,7 +21,7 @@ use std::time::Instant;
 use tracing::Instrument;
 
 pub use advance::{AdvanceError, Advancer};
-pub(crate) use checkpoint::{checkpoint, checkpoint_count};
+pub(crate) use checkpoint::{checkpoint, checkpoint_count, renew_outgrown};
 pub use doorbell::{Doorbell, FileWatch, PollInterval, Wake};
 pub use feed::feed;
 pub use lease::{Lease, LeaseKeeper};

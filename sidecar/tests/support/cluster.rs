@@ -36,6 +36,8 @@ pub(crate) struct TestGraph {
     pub(crate) clock: Clock,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) log: CommitLog,
+    /// Of the nodes that are started from now on.
+    pub(crate) outgrown_from_bytes: u64,
 }
 
 /// A writer that took over and runs.
@@ -68,6 +70,7 @@ impl TestGraph {
             clock: Clock::default(),
             log: CommitLog::new(store.clone()),
             store,
+            outgrown_from_bytes: EngineLimits::default().outgrown_from_bytes,
         }
     }
 
@@ -97,6 +100,7 @@ impl TestGraph {
             buffer_pool_bytes: 64 << 20,
             threads: 2,
             max_database_bytes: 1 << 32,
+            outgrown_from_bytes: self.outgrown_from_bytes,
         };
         // The role only chooses limits, and the config has none.
         let settings = Settings::new(&config, Role::Writer, name.to_owned(), self.data_dir(name));

@@ -1,6 +1,7 @@
 //! How large the graph's rows are by themselves: read from a replica, loaded into a graph of their own.
 //!
-//! This is the live data that the bucket's size is compared with: the same rows in the same format, without a history.
+//! This is the live data that the bucket's size is compared with: the same rows in the same format, without a history. And a replica's
+//! first build of them, which the nodes' data directories are compared with.
 
 use serde_json::{Value, json};
 
@@ -16,11 +17,12 @@ const LIMIT: u64 = 10_000_000;
 const ITEMS: &str = "MATCH (i:Item) RETURN i.name, i.text, i.value ORDER BY i.name";
 const EDGES: &str = "MATCH (i:Item)-[n:NEAR]->(j:Item) RETURN i.name, j.name, n.value";
 
-/// The rows' number, and the bytes of their tables.
+/// The rows' number, the bytes of their tables, and those of a graph built of them.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Copied {
     pub(super) rows: usize,
     pub(super) tables: Place,
+    pub(super) graph: Place,
 }
 
 /// Copies what `node` shows.
@@ -44,7 +46,14 @@ pub(super) async fn of(node: &Node, options: &Options) -> Result<Copied, Torture
         }
     }
     let tables = super::sample::walk(&harness.store().join("lance")).await;
-    Ok(Copied { rows: copied, tables })
+    let mut replica = harness.start_replica("replica")?;
+    replica.wait_ready(READY_WITHIN).await?;
+    let graph = super::sample::walk(&replica.spec.data_dir).await;
+    Ok(Copied {
+        rows: copied,
+        tables,
+        graph,
+    })
 }
 
 fn named(columns: &[&str; 3], row: &[Value]) -> Value {

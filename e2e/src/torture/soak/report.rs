@@ -8,7 +8,7 @@ use comfy_table::Table;
 use super::Background;
 use super::fresh_copy::Copied;
 use super::load::{Load, RATE};
-use super::sample::{Sample, Series};
+use super::sample::{DATA_DIRECTORY, Sample, Series};
 use super::slope::Verdict;
 use crate::torture::report::table;
 use crate::torture::{Options, PartReport};
@@ -17,6 +17,10 @@ use crate::torture::{Options, PartReport};
 const SNAPSHOTS: &str = "kuzu-snapshots";
 /// The rest of the bucket may be so many times as large as the rows by themselves.
 const BUCKET: f64 = 2.0;
+/// A node's data directory may be so many times as large as a graph built anew of the same rows, on average: a file may grow to two and
+/// a half times its content, and by one more checkpoint, before it is built anew (`graph::outgrown` of the sidecar). It has no slope then:
+/// it grows in steps of one rewritten column, and becomes small again.
+const OUTGROWN: f64 = 3.5;
 /// Below this the slopes are printed and not judged: caches are still filling.
 const JUDGED_FROM: Duration = Duration::from_secs(10 * 60);
 /// Share of the wanted transactions that must have been acknowledged.
@@ -95,7 +99,10 @@ impl Run<'_> {
         let mut slopes = table(&columns);
         let is_judged = self.lasted >= JUDGED_FROM;
         for (name, slope) in self.series.slopes() {
+            let is_directory = name.ends_with(DATA_DIRECTORY);
+            let bound = self.copied.graph.bytes as f64 / MIB * OUTGROWN;
             let verdict = match is_judged {
+                true if is_directory => format!("{:.2} of {bound:.0} MiB", slope.mean / bound),
                 true => slope.verdict.to_string(),
                 false => "not judged".to_owned(),
             };
@@ -108,7 +115,13 @@ impl Run<'_> {
                 format!("{:+.1} %", slope.drift() * 100.0),
                 verdict,
             ]);
-            if is_judged && slope.verdict == Verdict::Grows {
+            if is_directory && is_judged && slope.mean > bound {
+                report.failures.push(format!(
+                    "{name}: {:.1} on average, expected at most {bound:.1}",
+                    slope.mean
+                ));
+            }
+            if is_judged && !is_directory && slope.verdict == Verdict::Grows {
                 report.failures.push(format!(
                     "{name}: grows by {:.3} per minute from a mean of {:.1}",
                     slope.per_minute, slope.mean

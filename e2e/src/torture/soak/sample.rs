@@ -12,6 +12,8 @@ use super::{Cast, Harness, TortureError};
 use crate::report::Latencies;
 
 const MIB: f64 = 1024.0 * 1024.0;
+/// How the name of such a series ends.
+pub(super) const DATA_DIRECTORY: &str = "data directory, MiB";
 
 /// Bytes and files below a directory.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -80,7 +82,7 @@ impl Sample {
         let data = |(name, place): (&String, &Place)| {
             let (mib, files) = (place.bytes as f64 / MIB, place.files as f64);
             [
-                (format!("{name}: data directory, MiB"), mib, 8.0),
+                (format!("{name}: {DATA_DIRECTORY}"), mib, 8.0),
                 (format!("{name}: files in it"), files, 5.0),
             ]
         };
