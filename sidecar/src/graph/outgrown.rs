@@ -13,8 +13,8 @@ use super::{Graph, GraphError};
 /// A checkpoint that writes every page anew leaves half of the file free: that alone must not be a reason, or the next one
 /// would be it again.
 const MOST_FREE: (u64, u64) = (3, 5);
-/// Content that is built anew in about two seconds (60 MiB, 200,000 rows: 0.5 s); for so long commits wait in the writer. In a larger
-/// graph more parts come and go, and more of the freed pages fit.
+/// Content that is built anew within seconds (`examples/debian`, 373,000 rows: 0.85 s); for so long commits wait in the writer. In a
+/// larger graph more parts come and go, and more of the freed pages fit.
 const MOST_CONTENT: u64 = 256 << 20;
 /// The engine's page, in bytes.
 const PAGE: u64 = 4096;
