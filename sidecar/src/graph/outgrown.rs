@@ -14,7 +14,7 @@ use super::{Graph, GraphError};
 /// would be it again.
 const MOST_FREE: (u64, u64) = (3, 5);
 /// Content that is built anew within seconds (`examples/debian`, 373,000 rows: 0.85 s); for so long commits wait in the writer. In a
-/// larger graph more parts come and go, and more of the freed pages fit.
+/// larger graph more parts come and go, and presumably more of the freed pages fit.
 const MOST_CONTENT: u64 = 256 << 20;
 /// The engine's page, in bytes.
 const PAGE: u64 = 4096;
