@@ -40,7 +40,6 @@ pub use digest::{DigestError, GraphDigest, GraphTableDigest};
 pub use error::GraphError;
 pub use gate::Urgency;
 pub use lookup::{FoundEdge, Lookup, LookupAnswer};
-pub use outgrown::FileUse;
 pub use query::{Cell, QueryColumn, QueryEvent, QueryHead, QueryRequest};
 pub use watermark::Watermark;
 
@@ -57,7 +56,7 @@ pub struct EngineLimits {
     pub threads: u64,
     /// Address space reserved for one database.
     pub max_database_bytes: u64,
-    /// A smaller database file is never called outgrown ([`FileUse`]).
+    /// A smaller database file is never called outgrown ([`Graph::is_outgrown`]).
     pub outgrown_from_bytes: u64,
 }
 
