@@ -38,11 +38,9 @@ FROM runtime AS sidecar
 RUN apt-get update \
  && apt-get install -y --no-install-recommends libatomic1 libc++1-19 libc++abi1-19 openssl \
  && rm -rf /var/lib/apt/lists/*
-# What is freed goes back to the system: by default glibc's allocator keeps it, after a build several times what is in use, and
-# a memory limit counts it. Lance's scans of deltas hold 16 MiB of the storage's answers, and not 2 GiB. `slipstream local` sets
-# the same for its children (sidecar/src/local/process.rs).
-ENV MALLOC_ARENA_MAX=2 MALLOC_MMAP_THRESHOLD_=131072 MALLOC_TRIM_THRESHOLD_=131072 \
-    LANCE_DEFAULT_BATCH_SIZE=8192 LANCE_DEFAULT_IO_BUFFER_SIZE=16777216
+# Lance's scans of deltas hold 16 MiB of the storage's answers, and not 2 GiB. `slipstream local` sets the same for its children
+# (sidecar/src/local/process.rs).
+ENV LANCE_DEFAULT_BATCH_SIZE=8192 LANCE_DEFAULT_IO_BUFFER_SIZE=16777216
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["/usr/local/bin/slipstream"]

@@ -73,6 +73,11 @@ e2e *args: build tools
 torture *args: build (tools "versitygw")
     "{{ debug }}/torture" "$@"
 
+# the torture's soak on a release build with crash points, which compiles every dependency once more: nothing beside it, half an hour
+soak *args: engine
+    env -u RUSTC_WORKSPACE_WRAPPER cargo build --release --locked --workspace {{ features }}
+    "{{ release }}/torture" --only soak "$@"
+
 # both images from the Dockerfile, its build stage included, on local bases: as root, without a registry
 images *args:
     build/images.sh "$@"

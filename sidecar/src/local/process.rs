@@ -18,15 +18,9 @@ use super::plan::ChildId;
 
 /// Bounds of memory that are set by the environment alone. The sidecar's image sets the same (`Dockerfile`).
 ///
-/// glibc's allocator by default keeps most of what was freed, in up to eight arenas per core: after a build several times what
-/// is in use. With these it has two arenas, and what is large goes back to the system when it is freed.
-///
 /// Lance's delta API leaves no way to bound its scan, which by default holds up to 2 GiB of the storage's answers and on object
 /// storage makes batches of 16,384 rows. With these it is as our own scans are (`lake`), whose bounds stand in the code.
-const MEMORY_BOUNDS: [(&str, &str); 5] = [
-    ("MALLOC_ARENA_MAX", "2"),
-    ("MALLOC_MMAP_THRESHOLD_", "131072"),
-    ("MALLOC_TRIM_THRESHOLD_", "131072"),
+const MEMORY_BOUNDS: [(&str, &str); 2] = [
     ("LANCE_DEFAULT_BATCH_SIZE", "8192"),
     ("LANCE_DEFAULT_IO_BUFFER_SIZE", "16777216"),
 ];

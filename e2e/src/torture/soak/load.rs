@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
+use rand::seq::index::sample;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -96,7 +97,10 @@ impl Load {
     }
 
     /// The graph before the first transaction: every item, and from each an edge to another.
-    pub(super) async fn fill(&self) -> Result<(), TortureError> {
+    ///
+    /// In each of `aging` rounds a tenth of the rows is replaced, picked at random. After forty, row ids lie as far apart as they will in
+    /// the run; a graph that was just loaded needs an hour of the run's load for that, and its manifests grow meanwhile.
+    pub(super) async fn fill(&self, aging: usize) -> Result<(), TortureError> {
         let mut random = StdRng::seed_from_u64(self.seed);
         for first in (0..self.items).step_by(CHUNK) {
             let rows = first..(first + CHUNK).min(self.items);
@@ -107,6 +111,13 @@ impl Load {
             let rows = first..(first + CHUNK).min(self.items);
             let body = ndjson(rows.map(|number| self.edge(number, 0)));
             self.writer.load("NEAR", NDJSON, body).await?;
+        }
+        for _ in 0..aging {
+            let picked = sample(&mut random, self.items, self.items / 10).into_vec();
+            let items = ndjson(picked.iter().map(|number| item(*number, 0, &mut random)));
+            self.writer.load("Item", NDJSON, items).await?;
+            let edges = ndjson(picked.iter().map(|number| self.edge(*number, 0)));
+            self.writer.load("NEAR", NDJSON, edges).await?;
         }
         Ok(())
     }

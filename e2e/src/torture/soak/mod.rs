@@ -58,6 +58,8 @@ struct Scale {
     every: Duration,
     last_cleaning: Duration,
     items: usize,
+    /// Rounds of replacing before the load.
+    aging: usize,
     optimizer: Duration,
     window: Duration,
     snapshot_commits: u64,
@@ -76,6 +78,7 @@ impl Scale {
                 every: EVERY_SMALL,
                 last_cleaning: LAST_CLEANING_SMALL,
                 items: 5_000,
+                aging: 2,
                 optimizer: Duration::from_secs(5),
                 window: Duration::from_secs(5),
                 snapshot_commits: 20,
@@ -85,6 +88,7 @@ impl Scale {
                 every: EVERY,
                 last_cleaning: LAST_CLEANING,
                 items: 100_000,
+                aging: 40,
                 optimizer: Duration::from_secs(20),
                 window: Duration::from_secs(30),
                 snapshot_commits: 1_000,
@@ -160,7 +164,7 @@ pub async fn run(options: &Options) -> Result<PartReport, TortureError> {
     let replicas = cast.replicas.iter().map(NodeProcess::node).collect();
     let load = Load::new(cast.writer.node(), replicas, scale.items, options.seed);
     let load = Arc::new(load);
-    load.fill().await?;
+    load.fill(scale.aging).await?;
     let began = Instant::now();
     let tasks = load.start();
     let mut series = Series::default();
@@ -249,16 +253,13 @@ fn config(directory: &std::path::Path, scale: &Scale) -> Result<crds::SidecarCon
 }
 
 /// Test settings, so that half an hour sees what a week does: versions are cleaned after seconds, and the log is trimmed after some
-/// commits; the allocator and Lance's scans as in the image.
+/// commits; Lance's scans as in the image.
 fn environment(small: bool) -> Vec<(String, String)> {
     let (cleaning_min_age_ms, idempotency_commits) = if small { (5_000, 100) } else { (30_000, 1_000) };
     let settings =
         format!("cleaning_min_age_ms={cleaning_min_age_ms},idempotency_commits={idempotency_commits}");
     [
         ("SLIPSTREAM_TEST_SETTINGS", settings.as_str()),
-        ("MALLOC_ARENA_MAX", "2"),
-        ("MALLOC_MMAP_THRESHOLD_", "131072"),
-        ("MALLOC_TRIM_THRESHOLD_", "131072"),
         ("LANCE_DEFAULT_BATCH_SIZE", "8192"),
         ("LANCE_DEFAULT_IO_BUFFER_SIZE", "16777216"),
     ]
